@@ -1,0 +1,68 @@
+"""Scalability patterns as production Python: one library, one gateway, one simulator.
+
+Names are imported when they are first used, so that `import escala` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from escala.balancing import HealthCheck, LeastConnections, RoundRobin, Upstream
+    from escala.kernel.context import Request
+    from escala.kernel.policy import Policy
+    from escala.kernel.stack import Stack
+    from escala.limiting import TokenBucket
+    from escala.resilience import Bulkhead, CircuitBreaker, Deadline, Retry, RetryBudget, Timeout
+
+_HOMES = {
+    "Bulkhead": "escala.resilience",
+    "CircuitBreaker": "escala.resilience",
+    "Deadline": "escala.resilience",
+    "HealthCheck": "escala.balancing",
+    "LeastConnections": "escala.balancing",
+    "Policy": "escala.kernel.policy",
+    "Request": "escala.kernel.context",
+    "Retry": "escala.resilience",
+    "RetryBudget": "escala.resilience",
+    "RoundRobin": "escala.balancing",
+    "Stack": "escala.kernel.stack",
+    "Timeout": "escala.resilience",
+    "TokenBucket": "escala.limiting",
+    "Upstream": "escala.balancing",
+}
+
+__all__ = [
+    "Bulkhead",
+    "CircuitBreaker",
+    "Deadline",
+    "HealthCheck",
+    "LeastConnections",
+    "Policy",
+    "Request",
+    "Retry",
+    "RetryBudget",
+    "RoundRobin",
+    "Stack",
+    "Timeout",
+    "TokenBucket",
+    "Upstream",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module 'escala' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,79 @@
+"""Every exception Escala raises, so that one import is enough to catch any of them.
+
+A message says who refused, why, and what to do next. `Rejected` means the call never ran;
+`Unavailable` means that it had nowhere to go; `DeadlineExceeded` that its time was up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EscalaError(Exception):
+    """Root: catch this to catch everything that is ours."""
+
+
+class Rejected(EscalaError):
+    """The call was refused before it ran, so it is safe to try again later.
+
+    `policy` names who refused and `retry_after` is in seconds, `None` when no one can say.
+    Escala's own retry never retries one of these, and no breaker counts it as a failure.
+    """
+
+    def __init__(self, policy: str, reason: str, retry_after: float | None = None) -> None:
+        self.policy, self.reason, self.retry_after = policy, reason, retry_after
+        super().__init__(policy, reason, retry_after)
+
+    def __str__(self) -> str:
+        text = f"{self.policy}: {self.reason}"
+        if self.retry_after is not None:
+            text += f"; try again in {self.retry_after:.3g} s"
+        return text
+
+
+class CircuitOpen(Rejected):
+    """The breaker is open, or all probes of its half-open state are taken."""
+
+
+class BulkheadFull(Rejected):
+    """No slot is free, and the queue is full or the wait in it took too long."""
+
+
+class RateLimited(Rejected):
+    """The rate limit for this key is used up."""
+
+
+class DeadlineExceeded(EscalaError, TimeoutError):
+    """The time given to the call, or to this attempt of it, is up."""
+
+
+class Unavailable(EscalaError):
+    """What the call depends on cannot be reached."""
+
+
+class NoHealthyBackend(Unavailable):
+    """Every target of the upstream is down or ejected."""
+
+
+class BackendError(Unavailable):
+    """A target was reached, and broke the connection or the protocol."""
+
+
+class BackendUnreachable(BackendError):
+    """A target could not be connected to: nothing of the call was sent."""
+
+
+class WouldBlock(EscalaError, RuntimeError):
+    """A sync call would have had to wait inside a running event loop: use its `a` twin."""
+
+
+class Deadlock(EscalaError, RuntimeError):
+    """In virtual time, every task waits and nothing is left that could wake one."""
+
+
+class ConfigError(EscalaError, ValueError):
+    """A configuration is wrong; `problems` holds one line for each thing to mend."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems: Sequence[str] = problems
+        super().__init__("\n".join(problems))

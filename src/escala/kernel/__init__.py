@@ -1,0 +1,1 @@
+"""What everything stands on: runtime, policy and stack, context, events, configuration."""
