@@ -1,0 +1,232 @@
+"""Try again what failed by chance, without becoming the storm that keeps it failing."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
+
+import msgspec
+
+from escala.errors import ConfigError, Rejected, Unavailable, WouldBlock
+from escala.kernel.config import options
+from escala.kernel.context import Request, current, deadline
+from escala.kernel.events import publish
+from escala.kernel.policy import Next, Policy, Scope
+from escala.kernel.runtime import Runtime
+from escala.kernel.units import Duration, Share
+from escala.resilience.attempt_note import leave_note
+from escala.resilience.events import Retried, RetryGaveUp
+from escala.resilience.failure_kinds import Kinds, failure_kinds
+from escala.resilience.pure.backoff import Backoff, GiveUp
+from escala.resilience.retry_budget import RetryBudget
+from escala.resilience.spelling import spelled
+from escala.resilience.time_limit import EARLY
+
+T = TypeVar("T")
+
+_BY_CHANCE = (ConnectionError, TimeoutError, Unavailable)
+_NEVER = (Rejected, WouldBlock)
+_TICK = 0.001
+_NEVER_AGAIN = 3e9  # a century; operating systems refuse to sleep a few times longer
+
+
+class Retry(Policy):
+    """Repeat a call that failed, after a random and growing wait, while there is time and budget.
+
+    - `attempts`: how many tries in all.
+    - `base`, `cap`: before try n + 1 it waits from 0 to min(cap, base * 2 ** (n - 1)) seconds,
+      drawn evenly ("full jitter"), so that callers that failed together do not return together.
+    - `budget`: the share of recent calls that may be retries, beyond three at once; or a
+      `RetryBudget` that several policies share; or None for no limit.
+    - `unsafe`: repeat also what is not idempotent. Without it, a call on behalf of a `Request`
+      that says `idempotent=False` is made once. A plain call, with no request, is repeated: who
+      decorates a function knows whether it may run twice.
+
+    Arguments for code only:
+
+    - `on`: which exceptions are worth another try. The default is what fails by chance:
+      `ConnectionError`, `TimeoutError` (so also an inner `Timeout`) and `Unavailable`.
+    - `judge`: says of a returned value whether it is a failure. The last one is returned as it
+      is; one that is dropped for another try goes to `discard`.
+    - `hint`: seconds to stay away that a failing value or error asks for (`Retry-After`); an
+      error's own number `retry_after` is read anyway. The wait is never shorter than that, and
+      when it reaches beyond the deadline the call fails at once.
+    - `rng`: where the jitter comes from; give a seeded one to repeat a run.
+
+    What is raised in the end is the last error itself, with a note on the attempts. A refusal by
+    Escala (`Rejected`) is never repeated, nor is anything when the deadline around the call is
+    over. `RetryGaveUp` and `Retried` events tell what happened; `notes["attempts"]` of the
+    current request counts.
+
+    >>> retry = Retry(attempts=4, on=(ConnectionError,))
+    >>> retry.call(len, "tea")
+    3
+    """
+
+    kind: ClassVar[str] = "retry"
+    shorthand: ClassVar[str | None] = "attempts"
+    repeats = True
+
+    class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """How often, how long in between, and how much of it."""
+
+        attempts: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 3
+        """How many tries in all."""
+        base: Duration = Duration(0.1)
+        """The longest wait before the second try; it doubles with each further one."""
+        cap: Duration = Duration(5.0)
+        """The longest wait before any try."""
+        budget: Share | None = Share("20%")
+        """The share of recent calls that may be retries, beyond three at once."""
+        unsafe: bool = False
+        """Repeat also what is not idempotent, such as POST."""
+
+    def __init__(
+        self,
+        attempts: int = 3,
+        *,
+        base: float | str = 0.1,
+        cap: float | str = 5.0,
+        budget: float | str | RetryBudget | None = "20%",
+        unsafe: bool = False,
+        on: Kinds = _BY_CHANCE,
+        judge: Callable[[Any], bool] | None = None,
+        hint: Callable[[Any], float | None] | None = None,
+        discard: Callable[[Any], None] | None = None,
+        rng: random.Random | None = None,
+        name: str = "retry",
+    ) -> None:
+        self.name = name
+        shared = budget if isinstance(budget, RetryBudget) else None
+        given = {
+            "attempts": attempts,
+            "base": base,
+            "cap": cap,
+            "budget": shared.options.share if shared else budget,
+            "unsafe": unsafe,
+        }
+        self.options = options(self.Options, given, where="Retry")
+        share = self.options.budget
+        self.budget = shared or (None if share is None else RetryBudget(share))
+        self._shared = shared
+        self._backoff = Backoff(attempts=attempts, base=self.options.base, cap=self.options.cap)
+        self._on = _checked(on)
+        self._judge, self._hint, self._discard = judge, hint, discard
+        self._draw = (rng or random.Random()).random
+
+    @classmethod
+    def build(cls, options: Options, scope: Scope) -> Self:
+        """Make the policy from its options; values are judged as the scope says."""
+        return cls(
+            options.attempts,
+            base=options.base,
+            cap=options.cap,
+            budget=options.budget,
+            unsafe=options.unsafe,
+            judge=scope.judge,
+            hint=scope.hint,
+            discard=scope.discard,
+            name=scope.label(cls.kind),
+        )
+
+    def __repr__(self) -> str:
+        on = self._on if self._on != _BY_CHANCE else None
+        code = {"on": on, "judge": self._judge, "hint": self._hint, "discard": self._discard}
+        return spelled(self, self.options, name=self.name, budget=self._shared, **code)
+
+    async def around(self, call: Next[T], runtime: Runtime) -> T:
+        """Run the call until it succeeds or there is a reason to stop; see the class."""
+        request = current.get()
+        began = runtime.now()
+        if self.budget is not None:
+            self.budget.call(began)
+        attempt, wait = 1, _NO_WAIT
+        while True:
+            if request is not None:
+                request.notes["attempts"] = str(attempt)
+            try:
+                if attempt == 1:
+                    result = await call()
+                else:
+                    result = await self._repeat(call, runtime, wait)
+            except self._on as error:
+                plan = self._plan(error, attempt, began, runtime.now())
+                if plan is None:
+                    raise
+            else:
+                if self._judge is None or not self._judge(result):
+                    return result
+                plan = self._plan(result, attempt, began, runtime.now())
+                if plan is None:
+                    return result
+            attempt, wait = attempt + 1, plan
+
+    def _plan(self, failure: object, attempt: int, began: float, now: float) -> _Wait | None:
+        """Whether and when to try again; tells listeners, and the error itself when it is not."""
+        if isinstance(failure, _NEVER):
+            return None
+        hint = self._asked_for(failure)
+        plan: float | GiveUp = GiveUp.UNSAFE
+        if self._may_repeat(current.get()):
+            until = deadline() - EARLY
+            plan = self._backoff.after(attempt, now=now, until=until, draw=self._draw(), hint=hint)
+        if isinstance(plan, float) and self.budget is not None and not self.budget.take(now):
+            plan = GiveUp.BUDGET
+        error = failure if isinstance(failure, Exception) else None
+        if isinstance(plan, GiveUp):
+            publish(RetryGaveUp(name=self.name, at=now, attempts=attempt, reason=plan))
+            if error is not None:
+                leave_note(error, self.name, plan, attempt, now - began)
+            return None
+        cause = "result" if error is None else type(error).__name__
+        publish(Retried(name=self.name, at=now, attempt=attempt, delay=plan, cause=cause))
+        not_before = -math.inf if hint is None else now + hint
+        return _Wait(plan, not_before, failure if error is None else _NOTHING)
+
+    def _may_repeat(self, request: Request | None) -> bool:
+        if request is None:
+            return True
+        return request.repeatable and (self.options.unsafe or request.idempotent is not False)
+
+    def _asked_for(self, failure: object) -> float | None:
+        seconds = None if self._hint is None else self._hint(failure)
+        if seconds is None and isinstance(failure, Exception):
+            seconds = getattr(failure, "retry_after", None)
+        if not isinstance(seconds, (int, float)) or seconds != seconds:  # noqa: PLR0124  NaN
+            return None
+        return max(0.0, float(seconds)) if seconds < _NEVER_AGAIN else math.inf
+
+    async def _repeat(self, call: Next[T], runtime: Runtime, wait: _Wait) -> T:
+        try:
+            if self._discard is not None and wait.dropped is not _NOTHING:
+                self._discard(wait.dropped)
+            await runtime.sleep(wait.delay)
+            while runtime.now() < wait.not_before:  # a timer fired a little too soon
+                await runtime.sleep(_TICK)
+            return await call()
+        finally:
+            if self.budget is not None:
+                self.budget.give_back()
+
+
+class _Wait(NamedTuple):
+    delay: float
+    not_before: float  # what the failure asked for
+    dropped: object  # a failing value that no one will read
+
+
+_NOTHING = object()
+_NO_WAIT = _Wait(0.0, -math.inf, _NOTHING)
+
+
+def _checked(on: Kinds) -> tuple[type[Exception], ...]:
+    kinds = failure_kinds(on, where="Retry")
+    for kind in kinds:
+        if issubclass(kind, _NEVER):
+            raise ConfigError(
+                f"Retry: on: {kind.__name__} is a refusal by Escala, which Retry never repeats; "
+                "catch it outside, and read its retry_after"
+            )
+    return kinds

@@ -1,0 +1,70 @@
+"""What `Timeout` and `Deadline` share: a moment that everything inside has to be done by."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self, TypeVar
+
+import msgspec
+
+from escala.errors import DeadlineExceeded
+from escala.kernel.config import options
+from escala.kernel.context import deadline, remaining
+from escala.kernel.policy import Next, Policy, Scope
+from escala.kernel.runtime import Runtime
+from escala.kernel.units import PositiveDuration
+from escala.resilience.spelling import spelled
+
+T = TypeVar("T")
+
+EARLY = 0.002  # timers that count in whole milliseconds (uvloop's) fire up to this much too soon
+
+
+def time_is_up(now: float) -> bool:
+    """Whether the deadline around the current call has come, so that no more can be tried."""
+    return remaining(now) <= EARLY
+
+
+class TimeLimit(Policy):
+    """A policy that gives the call until a moment, and less if the call around it has less."""
+
+    shorthand: ClassVar[str | None] = "after"
+    told: ClassVar[str] = "the call took longer than {}; give it more time"
+
+    class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """How long."""
+
+        after: PositiveDuration
+        """How much time there is."""
+
+    def __init__(self, after: float | str, *, name: str) -> None:
+        self.name = name
+        self.options = options(self.Options, {"after": after}, where=type(self).__name__)
+        self._after = float(self.options.after)
+        text = self.options.after.text
+        self._own = f"{name}: {self.told.format(text)}"
+        self._outer = (
+            f"{name}: the deadline around the call came before its own limit of {text}; "
+            "give the whole call more time"
+        )
+
+    @classmethod
+    def build(cls, options: Options, scope: Scope) -> Self:
+        """Make the policy from its options."""
+        return cls(options.after, name=scope.label(cls.kind))
+
+    def __repr__(self) -> str:
+        return spelled(self, self.options, name=self.name)
+
+    async def around(self, call: Next[T], runtime: Runtime) -> T:
+        """Run the call against the clock; see the class."""
+        until, message, outer = runtime.now() + self._after, self._own, deadline()
+        if outer <= until:
+            # Whoever set the nearer limit says so when it is over, but may not be watching: a
+            # task inherits the deadline of the one that started it, and not its timer.
+            until, message = outer, self._outer
+        try:
+            return await runtime.race(call, until)
+        except DeadlineExceeded as error:
+            if runtime.now() < until - EARLY:
+                raise  # a limit further in; this one has time left
+            raise DeadlineExceeded(message) from error.__cause__ or error
