@@ -1,0 +1,1 @@
+"""HTTP/1.1 on both sides, streaming, strict; the response cache on top of it (RFC 9111)."""

@@ -1,0 +1,314 @@
+"""The client's side of one HTTP/1.1 connection: one request at a time, its answer as it comes.
+
+An answer whose length is known and small is handed over whole, so that a target which dies in
+the middle of it can still be replaced; anything else is handed over with its head and streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import httptools
+
+from escala.errors import BackendError
+from escala.http.message import HttpRequest, Response, http_date
+from escala.http.pure.response_head import BODYLESS, SPECIAL, response_fields
+from escala.http.stream import Stream
+from escala.http.tunnel import Upgraded
+
+WHOLE = 64 * 1024  # an answer declared to be no larger than this is received whole
+_HEADER_COUNT = 500
+_HEADER_SIZE = 256 * 1024
+_UNASKED = "the target sent more than it was asked for"
+
+
+class ClientConnection(asyncio.Protocol):
+    """A connection to a target. `exchange` sends a request and returns its response."""
+
+    def __init__(self, released: Callable[[ClientConnection], None]) -> None:
+        self._released = released  # told once, when it is idle again or lost
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[Response] | None = None
+        self._response: Response | None = None
+        self._stream: Stream | None = None
+        self._chunks: list[bytes] = []
+        self._writable: asyncio.Future[None] | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._upgraded: Upgraded | None = None
+        self._method = ""
+        self._upgrade = False
+        self._head_bytes = 0
+        self._in_head = True
+        self._until_close = False
+        self._complete = True
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._special: list[tuple[bytes, bytes]] = []
+        self.exchanges = 0
+        self.answered = False  # whether any byte of the current answer came
+        self.usable = True
+        self.idle_since = 0.0
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; every callback below runs inside this."""
+        if self._upgraded is not None:
+            self._upgraded.to_client(data)
+            return
+        if self._complete:
+            # Bytes that no request asked for: whatever follows could be taken for an answer.
+            self._break(BackendError(_UNASKED))
+            return
+        self.answered = True
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._break(BackendError(f"the target's answer is not HTTP: {error}"))
+            return
+        if self._in_head and self._head_bytes > _HEADER_SIZE:
+            self._break(BackendError("the target's header section is too large"))
+
+    def eof_received(self) -> bool:
+        """An answer without a length ends here; any other is cut off."""
+        if self._upgraded is not None:
+            self._upgraded.eof(self._transport)
+            return True
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The target closed."""
+        if self._upgraded is not None:
+            self._upgraded.lost(self._transport)
+        elif self._until_close and not self._complete and error is None:
+            self.on_message_complete()
+        else:
+            self._break(BackendError("the target closed the connection too early"))
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        if self.usable:
+            self.usable = False
+            self._released(self)
+
+    def pause_writing(self) -> None:
+        """The target reads slower than we write."""
+        if self._upgraded is not None:
+            self._upgraded.pause(self._transport)
+        elif self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It caught up."""
+        if self._upgraded is not None:
+            self._upgraded.resume(self._transport)
+        if self._writable is not None:
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+
+    # Source of an answer's body (see `Stream`)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def abandon(self) -> None:
+        """The reader went away in the middle: this connection cannot be used again."""
+        self._break(BackendError("the answer was abandoned"))
+
+    # One exchange
+
+    async def exchange(self, head: bytes, request: HttpRequest) -> Response:
+        """Send a request, return its answer; any error or cancellation closes the connection."""
+        self.exchanges += 1
+        self.answered = False
+        self._complete = False
+        self._in_head = True
+        self._head_bytes = 0
+        self._method = request.method
+        self._upgrade = request.upgrade is not None
+        answer: asyncio.Future[Response] = self._loop.create_future()
+        self._answer = answer
+        body = request.body
+        try:
+            if body is None:
+                self._transport.write(head)
+            elif body.ended and request.length is not None and not body.on_first_read:
+                self._transport.writelines((head, await body.read()))
+            else:
+                self._transport.write(head)
+                self._sender = self._loop.create_task(self._send(body, request.length))
+            return await answer
+        except BaseException:
+            self._answer = None
+            answer.cancel()
+            self._break(BackendError("the exchange was given up"))
+            raise
+        finally:
+            self._answer = None
+
+    async def _send(self, body: Stream, length: int | None) -> None:
+        """Pass a request body on as it arrives, in chunks of our own if its length is unknown."""
+        write = self._transport.write
+        try:
+            while chunk := await body.read():
+                if self._transport.is_closing():
+                    return
+                write(chunk if length is not None else b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                if self._writable is not None:
+                    await self._writable
+            if length is None:
+                write(b"0\r\n\r\n")
+        except Exception as error:  # noqa: BLE001  the client's fault, told to who waits
+            self._break(error)
+        finally:
+            self._sender = None
+            if self._complete and self.usable:
+                self._finish()
+
+    # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        """An answer begins."""
+        if self._complete:
+            raise BackendError(_UNASKED)
+        self._headers = []
+        self._special = []
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field, or a trailer, which is dropped."""
+        if not self._in_head:
+            return
+        name = name.lower()
+        if name in SPECIAL:
+            self._special.append((name, value))
+            return
+        self._headers.append((name, value))
+        if len(self._headers) > _HEADER_COUNT:
+            raise BackendError("the target sent too many header fields")
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: decide how the body will be handed over."""
+        status = self._parser.get_status_code()
+        if status < 200 and status != 101:  # noqa: PLR2004
+            return
+        self._in_head = False
+        headers, length, coded = response_fields(self._headers, self._special, http_date)
+        self._response = response = Response(status, headers, length=length)
+        self._keep = self._parser.should_keep_alive()
+        if status == 101:  # noqa: PLR2004  the parser is about to stop: see `_switch`
+            return
+        if self._method == "HEAD" or status in BODYLESS:
+            if self._method == "HEAD":
+                # The parser would wait for the body that this length announces.
+                self._parser = httptools.HttpResponseParser(self)
+            self.on_message_complete()
+            return
+        self._until_close = length is None and not coded
+        if length is None or length > WHOLE:
+            response.body = self._stream = Stream(self)
+            if length is None:
+                # Perhaps all of it is in this very read: look before handing over a stream.
+                self._loop.call_soon(self._hand_over)
+            else:
+                self._hand_over()
+
+    def on_body(self, chunk: bytes) -> None:
+        """A piece of the body."""
+        if self._stream is not None:
+            self._stream.feed(chunk)
+        elif self._complete:
+            raise BackendError(_UNASKED)
+        else:
+            self._chunks.append(chunk)
+
+    def on_message_complete(self) -> None:
+        """The answer is whole."""
+        if self._in_head or self._complete:
+            return  # an interim answer such as 100 or 103, which is ours alone
+        if self._response is not None and self._response.status == 101:  # noqa: PLR2004
+            return
+        self._complete = True
+        response, stream = self._response, self._stream
+        if stream is not None:
+            self._stream = None
+            if self._answer is not None and not self._answer.done() and response is not None:
+                response.body = stream.take()
+                response.length = None
+            stream.finish()
+        elif response is not None:
+            chunks = self._chunks
+            response.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            self._chunks = []
+        self._hand_over()
+        if self._sender is None:
+            self._finish()
+
+    def _hand_over(self) -> None:
+        if self._answer is not None and not self._answer.done() and self._response is not None:
+            self._answer.set_result(self._response)
+
+    def _finish(self) -> None:
+        """Back to the pool, unless someone said that it ends here."""
+        self._response = None
+        if not self.usable:
+            return
+        if not self._keep or self._until_close:
+            self.close()
+        self._released(self)
+
+    def _switch(self, rest: bytes) -> None:
+        response = self._response
+        if response is None or not self._upgrade:
+            self._break(BackendError("the target switched protocols unasked"))
+            return
+        self._complete = True
+        self.usable = False
+        self._released(self)
+        protocol = dict(self._special).get(b"upgrade", b"websocket")
+        self._upgraded = response.upgraded = Upgraded(self._transport, protocol, rest)
+        self._hand_over()
+
+    def _break(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            stream.fail(error)
+        if self._sender is not None:
+            self._sender.cancel()
+        self._complete = True
+        self._chunks = []
+        self._transport.abort()
+        if self.usable:
+            self.usable = False
+            self._released(self)
+
+    def abort_idle(self) -> None:
+        """Close a connection that no one uses."""
+        if self.usable:
+            self.usable = False
+            self._released(self)
+        self._transport.close()
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self.usable = False
+        self._transport.close()

@@ -1,0 +1,360 @@
+"""The server's side of one HTTP/1.1 connection: bytes in, requests to a handler, answers in order.
+
+One task serves the connection, one request after the other; pipelined requests wait in a
+bounded queue. What a client does slowly is judged by the server's sweep, not by timers of its
+own, so an idle or a busy connection costs no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from escala.http.limits import Limits
+from escala.http.message import HttpRequest, Response, plain
+from escala.http.pure.pace import Pace, Verdict
+from escala.http.pure.response_head import BODYLESS, response_head, switching_head
+from escala.http.pure.syntax import Refused
+from escala.http.request_parser import RequestParser
+from escala.http.stream import Stream
+from escala.http.tunnel import Upgraded
+
+Handler = Callable[[HttpRequest], Awaitable[Response]]
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Owner(Protocol):
+    """The server, as far as its connections need it."""
+
+    limits: Limits
+    handler: Handler
+    draining: bool
+    connections: set[ServerConnection]
+
+    def refused(self, status: int) -> None:
+        """Count a request that never reached the handler."""
+        ...
+
+    def left(self, connection: ServerConnection) -> None:
+        """A connection is gone."""
+        ...
+
+
+class ServerConnection(asyncio.Protocol):
+    """Parses, queues, answers; pauses its client when a body or an answer is not taken."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._limits = owner.limits
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[HttpRequest | Refused] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._pace = Pace(self._limits, self._loop.time())
+        self._parser = RequestParser(
+            self, self._limits, self._pace, self._loop.time, self._on_request
+        )
+        self._raw: Callable[[bytes], None] | None = None  # after an upgrade
+        self._upgraded: Upgraded | None = None
+        self._upgrading: HttpRequest | Refused | None = None
+        self._closing = False  # nothing more is read as HTTP
+        self._busy = False
+        self._pauses = 0
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to serve."""
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        peer = transport.get_extra_info("peername")
+        self._parser.peer = peer[0] if isinstance(peer, tuple) else "unix"
+        connections = self._owner.connections
+        if len(connections) >= self._limits.connections:
+            self._owner.refused(503)
+            self._transport.write(_whole(plain(503, "too many connections")))
+            self._transport.close()
+            self._closing = True
+            return
+        connections.add(self)
+        self._task = self._loop.create_task(self._serve())
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; every callback below runs inside this."""
+        if self._raw is not None:
+            self._raw(data)
+            return
+        if self._closing:
+            return
+        try:
+            rest = self._parser.feed(data)
+        except Refused as refused:
+            self._refuse(refused)
+        else:
+            if rest is not None:
+                self._hold(rest)
+
+    def eof_received(self) -> bool:
+        """The client has gone, as far as anyone does in HTTP/1.1: nothing half-closes and waits."""
+        if self._upgraded is not None:
+            self._upgraded.eof(self._transport)
+            return True
+        self._closing = True
+        self._parser.fail(Refused(400, "the client closed inside its request body"))
+        return False  # who no longer listens for an answer gets none: `connection_lost` follows
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """The client is gone: stop working for it."""
+        self._owner.left(self)
+        self._closing = True
+        self._parser.fail(Refused(400, "the client closed the connection"))
+        if self._upgraded is not None:
+            self._upgraded.lost(self._transport)
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        if hasattr(self, "_task"):
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write."""
+        if self._upgraded is not None:
+            self._upgraded.pause(self._transport)
+        elif self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It caught up."""
+        if self._upgraded is not None:
+            self._upgraded.resume(self._transport)
+        if self._writable is not None:
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+
+    # Source of a request's body (see `Stream`)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        self._pauses += 1
+        if self._pauses == 1 and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._pauses -= 1
+        if self._parser.body is not None:
+            self._pace.paused(self._loop.time(), self._parser.body.received)
+        if self._pauses == 0 and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def abandon(self) -> None:
+        """The handler does not want the rest of this body; the connection ends after the answer."""
+        self._closing = True
+
+    # Serving
+
+    def _on_request(self, request: HttpRequest) -> None:
+        if request.expects_continue and request.body is not None:
+            request.body.on_first_read = self._send_continue
+        self._queue.append(request)
+        if len(self._queue) > self._limits.pipeline:
+            raise Refused(429, "too many pipelined requests")
+        self._wake()
+
+    async def _serve(self) -> None:
+        queue = self._queue
+        while True:
+            while not queue:
+                if self._closing or self._owner.draining:
+                    self._close()
+                    return
+                self._waiter = self._loop.create_future()
+                await self._waiter
+                self._waiter = None
+            request = queue.popleft()
+            self._busy = True
+            if not self._parser.in_head:
+                self._pace.work()
+            if isinstance(request, Refused):
+                self._owner.refused(request.status)
+                self._transport.write(_whole(plain(request.status, request.reason)))
+                self._linger()
+                return
+            response = await self._respond(request)
+            if response.upgraded is not None:
+                self._switch(request, response.upgraded, response)
+                return
+            if not await self._answer(request, response):
+                return
+            self._busy = False
+            if not self._parser.in_head:
+                self._pace.idle(self._loop.time())
+
+    async def _respond(self, request: HttpRequest) -> Response:
+        try:
+            return await self._owner.handler(request)
+        except Refused as refused:
+            return plain(refused.status, refused.reason)
+        except Exception:  # noqa: BLE001  a bug in a handler costs one answer, not the worker
+            sys.excepthook(*sys.exc_info())
+            return plain(500, "internal error")
+
+    async def _answer(self, request: HttpRequest, response: Response) -> bool:
+        """Write one answer; False when the connection ends with it."""
+        body = response.body
+        unread = request.body is not None and not request.body.ended
+        close = (
+            request.close
+            or unread
+            or request.upgrade is not None
+            or self._owner.draining
+            or (self._closing and not self._queue)
+        )
+        option = b"close" if close else b"keep-alive" if request.version == "1.0" else b""
+        bodyless = request.method == "HEAD" or response.status in BODYLESS
+        if isinstance(body, bytes):
+            length = (response.length or len(body)) if bodyless else len(body)
+            head = response_head(response.status, response.headers, option=option, length=length)
+            if bodyless or not body:
+                self._transport.write(head)
+            else:
+                self._transport.writelines((head, body))
+        elif bodyless:
+            body.discard()
+            self._transport.write(
+                response_head(
+                    response.status, response.headers, option=option, length=response.length
+                )
+            )
+        elif not await self._send_stream(request, response, body, option):
+            self._transport.abort()
+            return False
+        elif response.length is None and request.version == "1.0":
+            close = True
+        if self._writable is not None:
+            await self._writable
+        if not close:
+            return True
+        if unread or self._closing:
+            self._linger()
+        else:
+            self._close()
+        return False
+
+    async def _send_stream(
+        self, request: HttpRequest, response: Response, body: Stream, option: bytes
+    ) -> bool:
+        """Pass a body on as it arrives; False when it broke off, which the client must notice."""
+        write = self._transport.write
+        length = response.length
+        chunked = length is None and request.version == "1.1"
+        if length is None and not chunked:
+            option = b"close"
+        write(
+            response_head(
+                response.status, response.headers, option=option, length=length, chunked=chunked
+            )
+        )
+        sent = 0
+        try:
+            while chunk := await body.read():
+                sent += len(chunk)
+                write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                if self._writable is not None:
+                    await self._writable
+        except asyncio.CancelledError:
+            body.discard()
+            raise
+        except Exception:  # noqa: BLE001  whatever broke it, the head is out: only cutting is left
+            return False
+        if chunked:
+            write(b"0\r\n\r\n")
+        return length is None or sent == length
+
+    def _switch(self, request: HttpRequest, upgraded: Upgraded, response: Response) -> None:
+        self._upgraded = upgraded
+        self._transport.write(switching_head(response.headers, upgraded.protocol))
+        self._raw = upgraded.join(self._transport)
+        for data in request.early:
+            self._raw(data)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what a client sends behind an upgrade until a target has accepted that."""
+        self._raw = self._hold
+        request = self._upgrading
+        if request is None:
+            request = self._upgrading = self._queue[-1]
+        if isinstance(request, HttpRequest) and data:
+            request.early.append(data)
+            if sum(map(len, request.early)) > self._limits.header_size:
+                self._transport.abort()
+
+    def _send_continue(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(_CONTINUE)
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer what came before, then this, then close."""
+        self._closing = True
+        self._pace.work()
+        if self._parser.fail(refused):
+            # The handler of the request that it broke answers with this refusal.
+            self._owner.refused(refused.status)
+            return
+        self._queue.append(refused)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _linger(self) -> None:
+        """Close without a reset: unread bytes would make the kernel drop our answer."""
+        self._closing = True
+        self._pace.linger(self._loop.time())
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def _close(self) -> None:
+        self._closing = True
+        self._transport.close()
+
+    # The server's side
+
+    def drain(self) -> None:
+        """Finish the request at hand, take no other."""
+        if not self._busy and not self._queue and not self._parser.in_head:
+            self._close()
+
+    def abort(self) -> None:
+        """Cut off."""
+        self._transport.abort()
+
+    def sweep(self, now: float) -> None:
+        """Judge the client's pace; called about once a second."""
+        if self._upgraded is not None:
+            return
+        body = self._parser.body
+        reading = body is not None and not body.paused and not self._pauses
+        verdict = self._pace.judge(
+            now,
+            unsent=self._transport.get_write_buffer_size(),
+            received=body.received if body is not None and reading else None,
+        )
+        match verdict:
+            case Verdict.CUT:
+                self._transport.abort()
+            case Verdict.CLOSE:
+                self._close()
+            case Verdict.SLOW_HEAD | Verdict.SLOW_BODY:
+                self._refuse(Refused(408, verdict.value))
+
+
+def _whole(refusal: Response) -> bytes:
+    """A refusal in one piece, after which the connection ends."""
+    body = refusal.body if isinstance(refusal.body, bytes) else b""
+    head = response_head(refusal.status, refusal.headers, option=b"close", length=len(body))
+    return head + body
