@@ -1,0 +1,164 @@
+"""The gateway as one worker runs it: routes, upstreams, and what they have done so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from escala.balancing import HealthCheck, Target, Upstream
+from escala.gateway.explain import explained
+from escala.gateway.pure.client_address import TrustedProxies
+from escala.gateway.pure.router import Entry, Miss, Router
+from escala.gateway.route import Route
+from escala.gateway.targets import Targets
+from escala.http.message import HttpRequest, Response, plain
+from escala.kernel.policy import Scope
+
+if TYPE_CHECKING:
+    from escala.gateway.stack_file import RouteConfig, StackFile, UpstreamConfig
+
+
+def _failed(response: Response) -> bool:
+    """What retry and breaker take for a failure: the target's own fault, not the client's."""
+    return response.status >= 500 and response.status not in (501, 505)  # noqa: PLR2004
+
+
+def _hint(outcome: object) -> float | None:
+    """The seconds a target asks to be left alone for; an HTTP date is not worth a parser here."""
+    if isinstance(outcome, Response):
+        value = outcome.header(b"retry-after")
+        if value is not None and value.isdigit() and len(value) < 10:  # noqa: PLR2004
+            return float(value)
+    return None
+
+
+class Gateway:
+    """A built stack: `open` it, let it `handle` requests, `close` it.
+
+    A reload builds a new one from the old: routes and upstreams whose configuration is the same
+    are taken over with their state (what is cached, counted, open or unhealthy).
+    """
+
+    def __init__(
+        self, stack: StackFile, *, workers: int = 1, previous: Gateway | None = None
+    ) -> None:
+        self.stack = stack
+        self._workers = workers
+        trusted = TrustedProxies(stack.trusted_proxies)
+        same = previous is not None and previous.stack.trusted_proxies == stack.trusted_proxies
+        self.upstreams: dict[str, Targets] = {}
+        for name, upstream in stack.upstreams.items():
+            kept = previous.upstreams.get(name) if previous is not None else None
+            if kept is None or previous is None or previous.stack.upstreams[name] != upstream:
+                kept = _targets(name, upstream)
+            self.upstreams[name] = kept
+        self._routes: dict[RouteConfig, Route] = {}
+        for config in stack.routes:
+            targets = self.upstreams[config.upstream]
+            old = previous._routes.get(config) if previous is not None and same else None  # noqa: SLF001
+            if old is None or old.targets is not targets:
+                old = self._route(config, targets, trusted)
+            self._routes[config] = old
+        self.router = Router(
+            Entry(
+                config.host,
+                config.path,
+                frozenset(config.methods) if config.methods else None,
+                route,
+            )
+            for config, route in self._routes.items()
+        )
+        self._explain = stack.explain
+
+    def _route(self, config: RouteConfig, targets: Targets, trusted: TrustedProxies) -> Route:
+        label = config.path if config.host is None else f"{config.host}{config.path}"
+        if config.methods:
+            label = f"{','.join(config.methods)} {label}"
+        scope = Scope(
+            name=label,
+            judge=_failed,
+            hint=_hint,
+            discard=Response.discard,
+            share=self._workers,
+        )
+        return Route(label, config.stack(scope), targets, trusted)
+
+    async def handle(self, request: HttpRequest) -> Response:
+        """Answer a request; never raises for what a client or a target did."""
+        route = self.router.find(request.method, request.host, request.path)
+        if isinstance(route, Miss):
+            response = _no_route(route)
+            return explained(request, response, None) if self._explain else response
+        response = await route.handle(request)
+        return explained(request, response, route) if self._explain else response
+
+    def open(self) -> None:
+        """Start the health checks of upstreams that are new."""
+        for targets in self.upstreams.values():
+            targets.open()
+
+    async def close(self, successor: Gateway | None = None) -> None:
+        """Stop what the successor did not take over."""
+        kept = () if successor is None else tuple(successor.upstreams.values())
+        for targets in self.upstreams.values():
+            if targets not in kept:
+                await targets.close()
+
+    def sweep(self, now: float) -> None:
+        """Reap idle connections to targets."""
+        for targets in self.upstreams.values():
+            targets.sweep(now)
+
+    def retried(self, policy: str) -> None:
+        """Count a second try, by the name of the policy that made it."""
+        for route in self._routes.values():
+            if policy.startswith(f"{route.label}."):
+                route.metrics.retries += 1
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything counted, as plain values."""
+        routes = []
+        for route in self._routes.values():
+            policies = {
+                policy.kind: snapshot()
+                for policy in route.stack.policies
+                if (snapshot := getattr(policy, "snapshot", None)) is not None
+            }
+            routes.append({"path": route.label, "policies": policies, **route.metrics.snapshot()})
+        return {
+            "routes": routes,
+            "upstreams": {
+                name: {"targets": targets.upstream.snapshot()}
+                for name, targets in self.upstreams.items()
+            },
+        }
+
+
+def _targets(name: str, config: UpstreamConfig) -> Targets:
+    health = config.health
+    upstream = Upstream(
+        name,
+        [Target(target.url, weight=target.weight) for target in config.targets],
+        balance=config.balance,
+        health=None
+        if health is None
+        else HealthCheck(
+            path=health.path,
+            interval=health.interval,
+            timeout=health.timeout,
+            fall=health.fall,
+            rise=health.rise,
+        ),
+    )
+    return Targets(
+        upstream,
+        limit=config.connections.max_connections,
+        idle=config.connections.idle_timeout,
+        connect=config.connect_timeout,
+    )
+
+
+def _no_route(miss: Miss) -> Response:
+    if miss.allow:
+        allow = ", ".join(miss.allow)
+        return plain(405, f"this path has {allow} only", (b"allow", allow.encode()))
+    return plain(404, "no route for this host and path")

@@ -1,0 +1,1 @@
+"""The decisions of the gateway: which route, whose address; nothing that waits."""

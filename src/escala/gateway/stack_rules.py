@@ -1,0 +1,96 @@
+"""What no single field of `stack.yaml` can know: names that must exist, things that must differ.
+
+The rules see drafts too, in which some fields are `BROKEN`; each looks only at what could be
+read, so that one run reports everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from escala.balancing.target_url import TargetUrl
+from escala.gateway.address import Address
+from escala.kernel.problem import BROKEN, Path, dotted
+from escala.kernel.wrong_value import not_among
+
+Finding: TypeAlias = tuple[Path, str]
+Maybe: TypeAlias = Any  # a struct of the stack file, a `Draft` of one, or `BROKEN`
+
+
+def faults(stack: Maybe) -> Iterator[Finding]:
+    """Everything that makes this stack unusable, as paths and messages."""
+    yield from _addresses(stack)
+    yield from _targets(stack)
+    yield from _upstream_names(stack)
+    yield from _duplicate_routes(stack)
+
+
+def oddities(stack: Maybe) -> Iterator[Finding]:
+    """What works, but is hardly meant."""
+    used = {route.upstream for route in stack.routes}
+    for name in stack.upstreams:
+        if name not in used:
+            yield ("upstreams", name), "no route uses this upstream"
+
+
+def _addresses(stack: Maybe) -> Iterator[Finding]:
+    both = isinstance(stack.admin, Address) and isinstance(stack.listen, Address)
+    if both and stack.admin.clashes(stack.listen):
+        yield ("admin",), f"expected another address than listen, found '{stack.admin}'"
+
+
+def _targets(stack: Maybe) -> Iterator[Finding]:
+    own = {name: getattr(stack, name) for name in ("listen", "admin")}
+    own = {name: address for name, address in own.items() if isinstance(address, Address)}
+    upstreams = stack.upstreams if isinstance(stack.upstreams, dict) else {}
+    for name, upstream in upstreams.items():
+        targets = () if upstream is BROKEN or upstream.targets is BROKEN else upstream.targets
+        first: dict[str, Path] = {}
+        for at, target in enumerate(targets):
+            if target is BROKEN or not isinstance(target.url, TargetUrl):
+                continue
+            path = ("upstreams", name, "targets", at)
+            if target.url.secure:
+                found = f"found '{target.url}'"
+                yield path, f"expected http, since the gateway speaks no TLS to targets, {found}"
+            for field, address in own.items():
+                if address.answers(target.url.host, target.url.port):
+                    yield path, f"expected a service behind the gateway, found its own {field}"
+            if target.url in first:
+                again = f"found '{target.url}' again (first in {dotted(first[target.url])})"
+                yield path, f"expected each target once, {again}"
+            first.setdefault(target.url, path)
+
+
+def _upstream_names(stack: Maybe) -> Iterator[Finding]:
+    if not isinstance(stack.upstreams, dict):
+        return
+    for at, route in _routes(stack):
+        if isinstance(route.upstream, str) and route.upstream not in stack.upstreams:
+            path = ("routes", at, "upstream")
+            yield path, not_among("upstreams", stack.upstreams, route.upstream)
+
+
+def _duplicate_routes(stack: Maybe) -> Iterator[Finding]:
+    seen: dict[tuple[str, str | None], list[tuple[int, set[str]]]] = {}
+    for at, route in _routes(stack):
+        if BROKEN in {route.path, route.host} or not isinstance(route.methods, tuple):
+            continue
+        methods = set(route.methods)
+        same = seen.setdefault((route.path, route.host), [])
+        for earlier, others in same:
+            if methods & others or methods == others:
+                which = ", ".join(sorted(methods & others)) or "all methods"
+                message = (
+                    f"expected one route for {route.path} and {which}, found routes[{earlier}]"
+                )
+                yield ("routes", at), f"{message} as well"
+                break
+        same.append((at, methods))
+
+
+def _routes(stack: Maybe) -> Iterator[tuple[int, Maybe]]:
+    """Every route that could be read at least in part."""
+    routes = () if stack.routes is BROKEN else stack.routes
+    return ((at, route) for at, route in enumerate(routes) if route is not BROKEN)
