@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.http.wire import Wire, settle, virtually
 
 from escala.errors import BackendError
 from escala.http.client_connection import WHOLE, ClientConnection
 from escala.http.message import HttpRequest, Response
 from escala.http.pure.syntax import Refused
 from escala.http.stream import Stream
-from tests.http.wire import Wire, settle, virtually
 
 HEAD = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nDate: today\r\n"
@@ -102,7 +103,7 @@ ANSWER = OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0
 @given(st.lists(st.integers(0, len(ANSWER)), max_size=20))
 def test_the_answer_does_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> None:
     points = [0, *sorted(cuts), len(ANSWER)]
-    pieces = [ANSWER[a:b] for a, b in zip(points, points[1:], strict=False) if a != b]
+    pieces = [ANSWER[a:b] for a, b in itertools.pairwise(points) if a != b]
 
     async def main() -> bytes:
         target = Target()

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from tests.http.wire import Wire, passes, settle, virtually
 
 from escala.errors import BackendError, BackendUnreachable
 from escala.http.client_connection import ClientConnection
 from escala.http.connection_pool import ConnectionPool
 from escala.http.message import HttpRequest, Response
-from tests.http.wire import Wire, settle, virtually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -25,7 +25,7 @@ class Net:
         self, factory: Callable[[], ClientConnection], host: str, port: int
     ) -> ClientConnection:
         if self.takes:
-            await asyncio.sleep(self.takes)
+            await passes(self.takes)
         if self.error is not None:
             raise self.error
         wire, connection = Wire(), factory()
@@ -206,10 +206,10 @@ def test_idle_connections_are_reaped_and_a_closed_pool_keeps_none() -> None:
         tasks = [ask(pool), ask(pool)]
         await settle()
         net.answer(0)
-        await asyncio.sleep(50)
+        await passes(50)
         net.answer(1)
         await asyncio.gather(*tasks)
-        await asyncio.sleep(30)
+        await passes(30)
         pool.sweep(asyncio.get_running_loop().time())
         assert net.wires[0].closed
         assert not net.wires[1].closed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.http.cache_world import FRESH, START, Pipe, World
 
 from escala.http.message import HttpRequest, Response
 from escala.http.pure.http_date import format_date
@@ -14,7 +15,6 @@ from escala.kernel.context import Request, serving
 from escala.kernel.policy import Scope
 from escala.kernel.stack import Stack
 from escala.kernel.units import Duration, PositiveDuration, PositiveSize
-from tests.http.cache_world import FRESH, START, Pipe, World
 
 
 def test_a_fresh_answer_is_given_again_with_its_age() -> None:
@@ -529,7 +529,7 @@ def test_it_is_built_from_its_options_and_shared_among_workers() -> None:
     )
     cache = ResponseCache.build(options, Scope(name="api", share=4))
     assert cache.name == "api.cache"
-    assert cache.wait == 2.0
+    assert cache.options.wait == 2.0
     assert cache._shared._storage.size == 2 * 1024 * 1024
     assert cache._replies.max_body == 2000
     terms = cache._replies.terms

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.http.cache_world import FRESH, Reply, World
 
 from escala.errors import BackendError, BulkheadFull
 from escala.http.message import HttpRequest, Response
-from tests.http.cache_world import FRESH, Reply, World
 
 UNSAFE = ["POST", "PUT", "DELETE", "PATCH", "BREW"]
 
@@ -340,7 +340,7 @@ def test_no_one_gets_what_was_old_before_he_asked(
 
         return answered
 
-    world.origin.answer = slowly(world.origin.answer)  # type: ignore[assignment, arg-type]
+    world.origin.answer = slowly(world.origin.answer)  # type: ignore[assignment]
 
     async def read(control: bytes) -> tuple[int, Reply]:
         known = world.origin.version

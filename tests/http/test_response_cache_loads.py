@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.http.cache_world import FRESH, Reply, World
 
 from escala.errors import BackendError, BulkheadFull, DeadlineExceeded, RateLimited
 from escala.http.message import HttpRequest, Response
 from escala.kernel.stack import Stack
 from escala.resilience.deadline import Deadline
-from tests.http.cache_world import FRESH, Reply, World
 
 SEEDS = range(6)
 
@@ -158,7 +158,9 @@ def test_whoever_is_cancelled_whenever_all_others_are_served(
     assert world.origin.count <= 1 + len(cancelled)
 
 
-@pytest.mark.parametrize("error", [BackendError("down"), BulkheadFull("slots", "full"), KeyError(1)])
+@pytest.mark.parametrize(
+    "error", [BackendError("down"), BulkheadFull("slots", "full"), KeyError(1)]
+)
 def test_the_leaders_error_is_everyones_and_no_one_asks_again(error: Exception) -> None:
     world = World()
     world.origin.takes = 1.0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.http.cache_world import World
 
 from escala.errors import BackendError, CircuitOpen, DeadlineExceeded
 from escala.http.message import HttpRequest, Response
 from escala.kernel.context import serving
 from escala.kernel.stack import Stack
 from escala.resilience.deadline import Deadline
-from tests.http.cache_world import World
 
 SWR = [(b"cache-control", b"max-age=60, stale-while-revalidate=30")]
 SIE = [(b"cache-control", b"max-age=60, stale-if-error=600")]
@@ -97,7 +97,7 @@ def test_the_refresh_is_not_bound_by_the_deadline_of_whoever_caused_it() -> None
         await world.sleep(70)
         with serving(HttpRequest("GET", b"/", [], host=b"shop")):
             await Stack(Deadline("1s"), world.cache, Deadline("4s")).acall(world.origin)
-        await world.sleep(3)
+        await world.sleep(3.5)
         assert (await world.get()).body == b"version 2"
 
     world.run(main())
@@ -154,10 +154,31 @@ def test_a_refresh_dies_with_its_loop_and_leaves_no_flight() -> None:
     async def main() -> None:
         await world.get()
         await world.sleep(70)
-        await world.get()  # the refresh has not begun when everything ends
+        world.origin.takes = 100.0
+        await world.get()
+        await world.sleep(1)
 
     world.run(main())
-    assert world.origin.count == 1
+    assert world.origin.count == 2
+
+
+def test_a_refresh_that_ends_before_it_begins_leaves_no_flight() -> None:
+    world = World()
+    world.origin.headers = SWR
+
+    async def main() -> None:
+        await world.get()
+        await world.sleep(70)
+        await world.get()
+        (refreshing,) = world.cache._reader._refreshing
+        refreshing.cancel()
+        await world.sleep(1)
+        assert world.origin.count == 1
+        await world.get()
+        await world.sleep(1)
+        assert (await world.get()).note == "hit"
+
+    world.run(main())
 
 
 def test_a_refresh_that_streams_is_read_to_its_end() -> None:

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.http.wire import Server, Wire, echo, passes, settle, statuses, talk, virtually
 
 from escala.http.limits import Limits
 from escala.http.message import HttpRequest, Response
 from escala.http.pure.syntax import Refused
 from escala.http.stream import HIGH_WATER, Stream
-from tests.http.wire import Server, Wire, echo, settle, statuses, talk, virtually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 REFUSED = {
@@ -25,11 +27,11 @@ REFUSED = {
     "user in host": (400, b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"),
     "length and coding": (
         400,
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ),
     "coding and length": (
         400,
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
     ),
     "two lengths": (
         400,
@@ -93,8 +95,7 @@ REFUSED = {
     "TLS": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     "upgrade with a body": (
         400,
-        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
-        b"Content-Length: 3\r\n\r\nabc",
+        GET + b"Upgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 3\r\n\r\nabc",
     ),
     "odd expectation": (417, GET + b"Expect: miracles\r\n\r\n"),
     "too many lines": (431, GET + b"".join(b"X-%d: a\r\n" % i for i in range(10_000)) + b"\r\n"),
@@ -172,10 +173,10 @@ def test_answers_do_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> Non
 
     async def main() -> Wire:
         connection, wire = server.connect()
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             if start != end:
                 connection.data_received(STREAM[start:end])
-                await asyncio.sleep(0)
+                await passes(0)
         await settle()
         return wire
 
@@ -198,7 +199,7 @@ def test_pipelined_requests_are_answered_in_order_one_at_a_time() -> None:
     async def handler(request: HttpRequest) -> Response:
         assert not running
         running.append(request)
-        await asyncio.sleep(1 if request.target == b"/0" else 0)
+        await passes(1 if request.target == b"/0" else 0)
         running.clear()
         return Response(200, [], request.target)
 
@@ -207,7 +208,7 @@ def test_pipelined_requests_are_answered_in_order_one_at_a_time() -> None:
         connection.data_received(
             b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % i for i in range(5))
         )
-        await asyncio.sleep(2)
+        await passes(2)
         return wire.out
 
     out = virtually(main())
@@ -224,7 +225,7 @@ def test_too_long_a_pipeline_ends_the_connection() -> None:
 
 def test_says_continue_only_when_the_body_is_wanted() -> None:
     async def wants(request: HttpRequest) -> Response:
-        await asyncio.sleep(1)
+        await passes(1)
         assert request.body is not None
         return Response(200, [], await request.body.read())
 
@@ -238,7 +239,7 @@ def test_says_continue_only_when_the_body_is_wanted() -> None:
         connection.data_received(ask)
         await settle()
         assert wire.out == b""
-        await asyncio.sleep(1)
+        await passes(1)
         assert wire.out == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.data_received(b"abc")
         await settle()
@@ -256,11 +257,10 @@ def test_says_continue_only_when_the_body_is_wanted() -> None:
 
 
 def test_a_body_that_no_one_reads_stops_the_client() -> None:
-    gate = []
+    gate = asyncio.Event()
 
     async def handler(request: HttpRequest) -> Response:
-        while not gate:
-            await asyncio.sleep(1)
+        await gate.wait()
         assert request.body is not None
         size = 0
         async for chunk in request.body:
@@ -275,8 +275,8 @@ def test_a_body_that_no_one_reads_stops_the_client() -> None:
             connection.data_received(b"x" * 50_000)
             sent += 50_000
         assert HIGH_WATER <= sent < HIGH_WATER + 50_000
-        gate.append(True)
-        await asyncio.sleep(2)
+        gate.set()
+        await passes(2)
         assert wire.reading
         while sent < 1_000_000:
             connection.data_received(b"x" * 50_000)
@@ -383,7 +383,7 @@ def test_a_client_that_leaves_cancels_the_handler_and_drops_the_stream() -> None
 
     async def slow(request: HttpRequest) -> Response:
         try:
-            await asyncio.sleep(60)
+            await passes(60)
         finally:
             ended.append("cancelled")
         return Response(200, [])
@@ -476,7 +476,7 @@ class TestSlowClients:
                 await settle()
                 connection.sweep(loop.time())
                 await settle()
-                await asyncio.sleep(1)
+                await passes(1)
             return wire
 
         return virtually(main()), server
@@ -547,7 +547,7 @@ def test_a_drain_finishes_what_has_begun_and_nothing_else() -> None:
     server = Server(echo)
 
     async def slow(request: HttpRequest) -> Response:
-        await asyncio.sleep(5)
+        await passes(5)
         return Response(200, [], b"done")
 
     server.handler = slow
@@ -561,7 +561,7 @@ def test_a_drain_finishes_what_has_begun_and_nothing_else() -> None:
         server.draining = True
         idle.drain()
         busy.drain()
-        await asyncio.sleep(6)
+        await passes(6)
         return idle_wire, busy_wire
 
     idle_wire, busy_wire = virtually(main())

@@ -11,6 +11,7 @@ from typing import Any
 from escala.http.limits import Limits
 from escala.http.message import HttpRequest, Response
 from escala.http.server_connection import Handler, ServerConnection
+from escala.kernel.runtime import colours
 from escala.testing import VirtualRuntime
 
 
@@ -92,10 +93,15 @@ class Server:
         return connection, wire
 
 
+async def passes(seconds: float) -> None:
+    """Let virtual time pass."""
+    await colours.loop.sleep(seconds)
+
+
 async def settle(rounds: int = 20) -> None:
     """Let everything that is ready run."""
     for _ in range(rounds):
-        await asyncio.sleep(0)
+        await passes(0)
 
 
 def virtually(main: Coroutine[Any, Any, Any]) -> Any:

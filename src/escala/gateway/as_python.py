@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from escala.gateway.policy_entry import PolicyEntry
     from escala.gateway.stack_file import RouteConfig, StackFile, UpstreamConfig
 
+_LONGEST_LINE = 88
+
 
 def source(stack: StackFile) -> str:
     """An `Upstream` for each upstream and a `Stack` for each route.
@@ -49,7 +51,13 @@ def _imports(kinds: Iterable[type]) -> Iterator[str]:
     for kind in kinds:
         homes.setdefault(_home(kind), []).append(kind.__name__)
     for home, names in sorted(homes.items()):
-        yield f"from {home} import {', '.join(sorted(names))}"
+        line = f"from {home} import {', '.join(sorted(names))}"
+        if len(line) <= _LONGEST_LINE:
+            yield line
+        else:
+            yield f"from {home} import ("
+            yield from (f"    {name}," for name in sorted(names))
+            yield ")"
 
 
 def _upstream(name: str, upstream: UpstreamConfig, variable: str) -> Iterator[str]:

@@ -63,6 +63,10 @@ class Route:
             request.idempotent = True
         token = current.set(request)
         try:
+            if request.body is not None and not request.expects_continue:
+                # A small body is taken whole before anything is counted or timed: how slowly a
+                # client sends must hold no slot and count against no target.
+                await request.body.gather()
             response = await self._around(functools.partial(self._forward, request), colours.loop)
         except Rejected as error:
             response = self._rejected(request, error)

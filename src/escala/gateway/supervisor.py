@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -61,12 +62,13 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._again.set)
         stack = self.stack
         listeners = listen(stack.listen, stack.workers, field="listen")
-        admin = None
+        admin, pages = None, ""
         if stack.admin is not None:
             (admin_socket,) = listen(stack.admin, 1, field="admin")
             admin = HttpServer(Admin(self).handle)
             await admin.start(admin_socket)
-        host, port = listeners[0].getsockname()[:2]
+            pages = f", admin on http://{_address(admin_socket)}"
+        where = _address(listeners[0])
         self._workers = [
             WorkerProcess(index, listener, self._on_event)
             for index, listener in enumerate(listeners)
@@ -79,8 +81,7 @@ class Supervisor:
             return_when=asyncio.FIRST_COMPLETED,
         )
         if ready.done():
-            where = f", admin on http://{stack.admin}" if stack.admin is not None else ""
-            self._tell(f"ready: http://{host}:{port}, {stack.workers} worker(s){where}")
+            self._tell(f"ready: http://{where}, {stack.workers} worker(s){pages}")
         await self._stopping.wait()
         reloader.cancel()
         ready.cancel()
@@ -233,6 +234,11 @@ class Supervisor:
         if not any(worker.ready.is_set() for worker in self._workers):
             return "no worker has started yet"
         return None
+
+
+def _address(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _how(code: int) -> str:

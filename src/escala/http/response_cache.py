@@ -5,50 +5,32 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import contextvars
-import copy
 from collections.abc import Callable
-from typing import Self, TypeVar, cast
+from typing import ClassVar, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import msgspec
 
-from escala.errors import DeadlineExceeded, EscalaError, Rejected
-from escala.http.cache_load import CacheLoad
+from escala.errors import Rejected
+from escala.http.cache_reader import CacheReader
 from escala.http.cache_replies import Replies, Visit
-from escala.http.message import HttpRequest, Response, plain
+from escala.http.message import HttpRequest, Response
 from escala.http.pure.admission import Terms
 from escala.http.pure.asked import read_request
 from escala.http.pure.cache_key import cache_key
 from escala.http.pure.fields import Headers
-from escala.http.pure.flight import Part
 from escala.http.pure.invalidation import Effect, affected, effect
-from escala.http.pure.reuse import FAILURES, Use, use
-from escala.http.pure.validators import contradicts
-from escala.http.shared_answers import (
-    ALONE,
-    Ask,
-    Give,
-    Lead,
-    Outcome,
-    Refuse,
-    SharedAnswers,
-    Wait,
-)
-from escala.http.stream import Stream
-from escala.kernel import units
-from escala.kernel.context import current_request, remaining, serving
+from escala.http.shared_answers import SharedAnswers
+from escala.kernel.config import options
+from escala.kernel.context import current_request
 from escala.kernel.policy import Next, Policy, Scope
-from escala.kernel.runtime import Runtime, ThreadRuntime, wall
+from escala.kernel.runtime import Runtime, wall
 from escala.kernel.units import Duration, PositiveDuration, PositiveSize
+from escala.resilience.spelling import spelled
 
 T = TypeVar("T")
 
-_TOO_LATE = "the deadline passed while another request loaded the same answer"
 _READS = {"GET", "HEAD"}
-_ROUNDS = 3  # a waiter that three loads in a row could not serve asks for itself
 
 
 class ResponseCache(Policy):
@@ -78,19 +60,25 @@ class ResponseCache(Policy):
     `Range` requests pass through: parts are neither stored nor cut from stored answers.
     """
 
-    kind = "cache"
-    shorthand = "size"
+    kind: ClassVar[str] = "cache"
+    shorthand: ClassVar[str | None] = "size"
     repeats = True  # a 304 that speaks of another answer makes it ask again
 
     class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """The fields of `cache:` in `stack.yaml`."""
+        """How much it may hold, and what is allowed where answers do not say."""
 
         size: PositiveSize = PositiveSize("64MiB")
+        """Memory for all entries together, headers and overhead included."""
         max_body: PositiveSize = PositiveSize("1MiB")
+        """Larger bodies are not stored."""
         ttl: Duration | None = None
+        """Freshness of answers that state none; guessed by Last-Modified if unset."""
         stale_while_revalidate: Duration = Duration(0)
+        """How long stale answers may be given while one request asks for news."""
         stale_if_error: Duration = Duration(0)
+        """How long stale answers may be given when asking fails."""
         wait: PositiveDuration = PositiveDuration("5s")
+        """How long a request waits for another's load before it starts one itself."""
 
     def __init__(
         self,
@@ -105,20 +93,28 @@ class ResponseCache(Policy):
         wall: Callable[[], float] = wall,
     ) -> None:
         self.name = name
-        self.wait = units.seconds(wait)
-        self._shared = SharedAnswers(units.size(size))
+        given = {
+            "size": size,
+            "max_body": max_body,
+            "ttl": ttl,
+            "stale_while_revalidate": stale_while_revalidate,
+            "stale_if_error": stale_if_error,
+            "wait": wait,
+        }
+        self.options = options(self.Options, given, where="ResponseCache")
+        self._shared = SharedAnswers(self.options.size)
         terms = Terms(
-            unstated=None if ttl is None else units.seconds(ttl),
-            stale_while_revalidate=units.seconds(stale_while_revalidate),
-            stale_if_error=units.seconds(stale_if_error),
+            unstated=self.options.ttl,
+            stale_while_revalidate=self.options.stale_while_revalidate,
+            stale_if_error=self.options.stale_if_error,
         )
-        largest = min(units.size(max_body), self._shared.largest)
+        largest = min(self.options.max_body, self._shared.largest)
         self._replies = Replies(self._shared, terms=terms, max_body=largest, wall=wall)
-        self._refreshing: set[asyncio.Task[None]] = set()
+        self._reader = CacheReader(self._shared, self._replies, patience=self.options.wait)
 
     @classmethod
     def build(cls, options: Options, scope: Scope) -> Self:
-        """One cache for each worker, which together take `size`."""
+        """Make the policy from its options; several processes together take `size`."""
         return cls(
             max(1, options.size // scope.share),
             max_body=options.max_body,
@@ -128,6 +124,9 @@ class ResponseCache(Policy):
             wait=options.wait,
             name=scope.label(cls.kind),
         )
+
+    def __repr__(self) -> str:
+        return spelled(self, self.options, name=self.name)
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Answer the current request from memory, or through `call`."""
@@ -143,7 +142,7 @@ class ResponseCache(Policy):
         visit = Visit(
             request, asked, cache_key(request.scheme, request.host, request.target), call, runtime
         )
-        return cast("T", await self._serve(visit))
+        return cast("T", await self._reader.serve(visit))
 
     def forget(self, url: str) -> None:
         """Never give the stored answers for this URL again, nor one that is being loaded."""
@@ -159,169 +158,6 @@ class ResponseCache(Policy):
     def snapshot(self) -> dict[str, float]:
         """The counts (see `Replies`) and how full it is: bytes, entries, evicted."""
         return self._replies.counts() | self._shared.snapshot()
-
-    # Reading
-
-    async def _serve(self, visit: Visit) -> Response:
-        asked, headers = visit.asked, visit.request.headers
-        joins = asked.joins and visit.request.method == "GET"
-        for _ in range(_ROUNDS):
-            plan = self._shared.plan(
-                visit.key,
-                asked,
-                headers,
-                now=visit.runtime.now(),
-                joins=joins,
-                place=visit.runtime.parker,
-            )
-            if isinstance(plan, Give):
-                word = "hit" if plan.use is Use.FRESH else "stale"
-                return self._replies.stored(visit, plan.answer, word)
-            if isinstance(plan, Lead):
-                return await self._lead(visit, plan)
-            if isinstance(plan, Ask):
-                return await self._ask(visit, plan)
-            if isinstance(plan, Refuse):
-                self._replies.note(visit.request, "miss")
-                return plain(504, "only a stored answer was asked for, and there is none")
-            response = await self._wait(visit, plan)
-            if response is not None:
-                return response
-        return await self._ask(visit, Ask(self._shared.generation(visit.key)))
-
-    async def _lead(self, visit: Visit, plan: Lead) -> Response:
-        if plan.answer is None or plan.use is not Use.STALE:
-            return await self._load(visit, plan).run()
-        if isinstance(visit.runtime, ThreadRuntime):
-            # A thread has no one to leave the work to: this caller asks, all others get it stale.
-            return await self._load(visit, plan).run()
-        self._refresh(visit, plan)
-        return self._replies.stored(visit, plan.answer, "stale")
-
-    def _load(self, visit: Visit, plan: Lead) -> CacheLoad:
-        return CacheLoad(
-            self._replies,
-            visit,
-            stale=plan.answer,
-            flight=plan.flight,
-            variant=plan.flight.variant,
-            generation=plan.generation,
-        )
-
-    def _refresh(self, visit: Visit, plan: Lead) -> None:
-        """Load in a task of its own: no client waits for it, so no client's deadline bounds it."""
-        request = copy.copy(visit.request)
-        request.notes = {}
-        visit = msgspec.structs.replace(visit, request=request, background=True)
-        load = self._load(visit, plan)
-        task = asyncio.get_running_loop().create_task(
-            self._loading(visit, load), context=contextvars.Context()
-        )
-        self._refreshing.add(task)
-        task.add_done_callback(self._refreshing.discard)
-        task.add_done_callback(lambda _: load.give_up())  # a task may end before it began
-
-    async def _loading(self, visit: Visit, load: CacheLoad) -> None:
-        runtime = visit.runtime
-
-        async def fetch() -> None:
-            with serving(visit.request):
-                response = await load.run()
-            if load.recording and isinstance(response.body, Stream):
-                async with contextlib.aclosing(response.body) as body:
-                    async for _ in body:
-                        pass
-            else:
-                response.discard()
-
-        try:
-            await runtime.race(fetch, runtime.now() + self.wait)
-        except Exception:  # noqa: BLE001  no one is there to be told; the stale answer stays
-            self._replies.rescue(visit)
-
-    async def _ask(self, visit: Visit, plan: Ask) -> Response:
-        if visit.request.method == "GET" and not visit.asked.control.no_store:
-            load = CacheLoad(
-                self._replies,
-                visit,
-                stale=plan.answer,
-                flight=None,
-                variant=plan.variant,
-                generation=plan.generation,
-            )
-            return await load.run()
-        if plan.answer is not None and plan.use is Use.STALE:
-            return self._replies.stored(visit, plan.answer, "stale")
-        return await self._look(visit, plan)
-
-    async def _look(self, visit: Visit, plan: Ask) -> Response:
-        """Pass on what is not kept: HEAD, or `no-store`."""
-        word = "miss" if visit.request.method == "HEAD" else "bypass"
-        try:
-            response = cast("Response", await visit.call())
-        except (EscalaError, OSError):
-            if (rescue := self._replies.rescue(visit)) is not None:
-                return rescue
-            self._replies.note(visit.request, word)
-            raise
-        if response.status in FAILURES and (rescue := self._replies.rescue(visit)) is not None:
-            response.discard()
-            return rescue
-        if plan.answer is not None and contradicts(plan.answer.headers, response.headers):
-            self._shared.remove(plan.answer)
-        self._replies.note(visit.request, word)
-        return response
-
-    async def _wait(self, visit: Visit, plan: Wait) -> Response | None:
-        """Wait for another's load; None when what it brought is of no use to this request."""
-        runtime, flight = visit.runtime, plan.flight
-        part = await self._park(visit, plan)
-        if part is not Part.TAKE:
-            if part is Part.WAIT:
-                if remaining(runtime.now()) <= 0:
-                    raise DeadlineExceeded(_TOO_LATE)
-                overtaking = self._shared.overtake(flight)
-                if overtaking is None:
-                    return None
-                flight = overtaking
-            generation = self._shared.generation(visit.key)
-            return await self._load(visit, Lead(flight, generation, plan.answer, Use.NONE)).run()
-        outcome = flight.result
-        if outcome is None or outcome is ALONE:
-            generation = self._shared.generation(visit.key)
-            return await self._ask(visit, Ask(generation, flight.variant, plan.answer))
-        if outcome.answer is not None:
-            answer, headers = outcome.answer, visit.request.headers
-            how = use(answer.windows, visit.asked.control, now=runtime.now())
-            if how is Use.NONE or not answer.matches(visit.asked, headers):
-                return None
-            return self._replies.stored(visit, answer, "coalesced")
-        return self._failed(visit, outcome)
-
-    async def _park(self, visit: Visit, plan: Wait) -> Part:
-        """Sleep until the flight has something for this request, or its patience ends."""
-        patience = min(self.wait, remaining(visit.runtime.now()))
-        try:
-            await plan.seat.place.park(patience)
-        except BaseException:
-            self._shared.leave(plan.flight, plan.seat)
-            raise
-        return self._shared.part(plan.flight, plan.seat)
-
-    def _failed(self, visit: Visit, outcome: Outcome) -> Response:
-        """The load that this request waited for failed, so it fails as well, but in its own words.
-
-        A failed answer's body was meant for the client that asked, so only its status is shared.
-        """
-        error = outcome.error
-        failed = error is None or isinstance(error, (EscalaError, OSError))
-        if failed and (rescue := self._replies.rescue(visit)) is not None:
-            return rescue
-        self._replies.note(visit.request, "coalesced")
-        if error is not None:
-            raise error.with_traceback(None)
-        extra = [] if outcome.retry_after is None else [(b"retry-after", outcome.retry_after)]
-        return plain(outcome.failed, "the request that this one waited for failed", *extra)
 
     # Changing
 

@@ -85,7 +85,9 @@ class SharedAnswers:
     """
 
     def __init__(self, size: int) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may close an abandoned wait, which gives its seat back,
+        # in the middle of this thread's own turn.
+        self._lock = threading.RLock()
         self._storage = CacheStorage(size)
         self._flights: FlightTable[Values, Parker, Outcome] = FlightTable()
         self._collecting = 0
@@ -150,8 +152,7 @@ class SharedAnswers:
             following = flight.leave(seat)
             if led and following is None:
                 self._flights.remove(flight)
-        if following is not None:
-            following.place.unpark()
+        self._promote(flight, following)
 
     def overtake(self, flight: CacheFlight) -> CacheFlight | None:
         """Waiting took too long: a new flight, led by the caller, unless there is one already."""
@@ -169,8 +170,15 @@ class SharedAnswers:
             following = flight.hand_over()
             if following is None:
                 self._flights.remove(flight)
-        if following is not None:
-            following.place.unpark()
+        self._promote(flight, following)
+
+    def _promote(self, flight: CacheFlight, leader: CacheSeat | None) -> None:
+        """Wake the new leader; one whose loop has ended cannot lead, so the next one does."""
+        while leader is not None and not leader.place.unpark():
+            with self._lock:
+                leader = flight.leave(leader)
+                if leader is None:
+                    self._flights.remove(flight)
 
     def land(self, flight: CacheFlight | None, outcome: Outcome) -> None:
         """The load is over, and this is what its waiters get."""

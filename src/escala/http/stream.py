@@ -115,12 +115,23 @@ class Stream:
                 raise self._error
             if self.ended:
                 return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._arrival()
         return self.take()
+
+    async def gather(self) -> None:
+        """Wait, without reading, until all of it is here or more than will be remembered."""
+        enough = min(self._remember, HIGH_WATER - 1)
+        while not self.ended and self.received <= enough:
+            await self._arrival()
+        if self._error is not None:
+            raise self._error
+
+    async def _arrival(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
     def take(self) -> bytes:
         """Everything that is here now, without waiting."""

@@ -12,11 +12,12 @@ class Upgraded:
     Each side is paused while the other cannot write; when one closes, the other does too.
     """
 
-    __slots__ = ("_client", "_target", "on_end", "protocol", "rest")
+    __slots__ = ("_client", "_ended", "_target", "on_end", "protocol", "rest")
 
     def __init__(self, target: asyncio.Transport, protocol: bytes, rest: bytes) -> None:
         self._target = target
         self._client: asyncio.Transport | None = None
+        self._ended: asyncio.Transport | None = None
         self.protocol = protocol
         self.rest = rest  # what the target sent right behind its 101
         self.on_end: Callable[[], None] | None = None
@@ -56,8 +57,14 @@ class Upgraded:
             other.resume_reading()
 
     def eof(self, transport: asyncio.Transport) -> None:
-        """`transport` will send no more: tell the other side the same way."""
+        """`transport` will send no more: tell the other side; close when neither will."""
         other = self._other(transport)
+        if self._ended is not None and self._ended is not transport:
+            transport.close()
+            if other is not None:
+                other.close()
+            return
+        self._ended = transport
         if other is not None and other.can_write_eof() and not other.is_closing():
             other.write_eof()
 

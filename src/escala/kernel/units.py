@@ -225,8 +225,7 @@ class Share(Scalar, float):
     @property
     def text(self) -> str:
         """As "20%"."""
-        percent = round(self * 100)
-        return f"{percent}%" if percent / 100 == self else _decimal(self, shift=2) + "%"
+        return _decimal(self, shift=2) + "%"
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
@@ -297,12 +296,10 @@ def _product(number: str, over: int, under: int) -> float:
 
 def _decimal(value: float, *, shift: int = 0) -> str:
     """The shortest digits that read back as this number, without an exponent."""
-    from decimal import Decimal  # slow to load, and only uneven numbers come here
+    from decimal import Decimal  # slow to load, and only what is shown to people comes here
 
-    exact = Decimal(repr(float(value))).scaleb(shift)
-    if exact == exact.to_integral_value():
-        return format(exact.quantize(Decimal(1)), "f")
-    return format(exact.normalize(), "f")
+    digits = format(Decimal(repr(float(value))).scaleb(shift), "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def _either(

@@ -114,14 +114,14 @@ class Bulkhead(Policy):
         if entry is Entry.FULL:
             raise BulkheadFull(self.name, self._full())
         try:
-            woken = await parker.park(None if limit == math.inf else limit)
+            await parker.park(None if limit == math.inf else limit)
         except BaseException as error:
             if not self._withdrawn(parker):
                 self._leave()  # the slot came as we were leaving
             if isinstance(error, DeadlineExceeded):
                 raise self._too_late() from error
             raise
-        if woken or not self._withdrawn(parker):
+        if not self._withdrawn(parker):
             return
         if limit == left:
             raise self._too_late()
@@ -137,7 +137,9 @@ class Bulkhead(Policy):
     def _full(self) -> str:
         slots, queue = self.options.slots, self.options.queue
         taken = f"all {slots} slots" if slots > 1 else "the only slot"
-        return f"{taken} and {queue} places in the queue are taken" if queue else f"{taken} taken"
+        if queue:
+            return f"{taken} and {queue} places in the queue are taken"
+        return f"{taken} {'are' if slots > 1 else 'is'} taken"
 
     def _withdrawn(self, parker: Parker) -> bool:
         with self._lock:
@@ -147,6 +149,9 @@ class Bulkhead(Policy):
         while True:
             with self._lock:
                 waiter = self._machine.leave()
-            # A waiter whose event loop is closed cannot take the slot: on to the next.
             if waiter is None or waiter.unpark():
+                return
+            # Its event loop is closed, so it cannot take the slot: on to the next, unless its
+            # task was collected meanwhile and has already passed the slot on.
+            if self._withdrawn(waiter):
                 return

@@ -24,7 +24,8 @@ class FlightTable(Generic[V, P, R]):
       stored after it. Keys share 4096 counters: a rare needless refusal to store costs one
       more load, and memory stays bounded without anyone listing the loads.
     - **Lone keys**: answers that cannot be shared must not be waited for one after another. A
-      key that gave one is remembered for a while, and its requests go their own ways.
+      key that gave one is remembered for a while, by its hash since clients choose how long keys
+      are, and its requests go their own ways.
 
     Not locked; bounded by `limit` flights and as many lone keys, of which the oldest goes first.
     """
@@ -34,7 +35,7 @@ class FlightTable(Generic[V, P, R]):
     def __init__(self, *, limit: int = 4096) -> None:
         self._limit = limit
         self._flights: dict[bytes, dict[V, Flight[V, P, R]]] = {}
-        self._lone: dict[tuple[bytes, V], float] = {}
+        self._lone: dict[int, float] = {}
         self._generations = array("Q", bytes(8 * BUCKETS))
 
     def __len__(self) -> int:
@@ -85,24 +86,26 @@ class FlightTable(Generic[V, P, R]):
     def set_alone(self, key: bytes, variant: V, *, until: float) -> None:
         """Let requests for this variant go their own ways for a while."""
         lone = self._lone
-        lone.pop((key, variant), None)
+        place = hash((key, variant))
+        lone.pop(place, None)
         if len(lone) >= self._limit:
             del lone[next(iter(lone))]
-        lone[key, variant] = until
+        lone[place] = until
 
     def unset_alone(self, key: bytes, variant: V) -> None:
         """It gives answers that can be shared after all."""
         if self._lone:
-            self._lone.pop((key, variant), None)
+            self._lone.pop(hash((key, variant)), None)
 
     def alone(self, key: bytes, variant: V, *, now: float) -> bool:
         """Whether a request for this variant should go its own way."""
         if not self._lone:
             return False
-        until = self._lone.get((key, variant))
+        place = hash((key, variant))
+        until = self._lone.get(place)
         if until is None:
             return False
         if now < until:
             return True
-        del self._lone[key, variant]
+        del self._lone[place]
         return False

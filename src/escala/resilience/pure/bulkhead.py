@@ -22,15 +22,18 @@ class BulkheadMachine(Generic[W]):
 
     A slot that is given back while callers wait is handed to the first of them: it is never
     free in between, so no newcomer can take it. Hence a slot is free only when no one waits.
+    Each waiter ends its wait with `withdraw`, whatever ended it, and learns there whether it has
+    a slot; so a slot has one owner at any moment, even if that one is gone before it knows.
     Every step is O(1), leaving the middle of the queue too.
     """
 
-    __slots__ = ("_queue", "_waiting", "free")
+    __slots__ = ("_handed", "_queue", "_waiting", "free")
 
     def __init__(self, *, slots: int, queue: int) -> None:
         self.free = slots
         self._queue = queue
         self._waiting: OrderedDict[W, None] = OrderedDict()
+        self._handed: set[W] = set()  # have a slot and do not know it yet
 
     @property
     def waiting(self) -> int:
@@ -55,14 +58,17 @@ class BulkheadMachine(Generic[W]):
 
     def leave(self) -> W | None:
         """Give a slot back; the waiter that it was handed to, who is to be woken, if any."""
-        if self._waiting:
-            return self._waiting.popitem(last=False)[0]
-        self.free += 1
-        return None
+        if not self._waiting:
+            self.free += 1
+            return None
+        waiter, _ = self._waiting.popitem(last=False)
+        self._handed.add(waiter)
+        return waiter
 
     def withdraw(self, waiter: W) -> bool:
-        """Leave the queue; False if the waiter has been handed a slot and has to give it back."""
-        if waiter not in self._waiting:
+        """End a wait: True if it was in vain, False if the waiter has been handed a slot."""
+        if waiter in self._handed:
+            self._handed.remove(waiter)
             return False
-        del self._waiting[waiter]
+        self._waiting.pop(waiter, None)
         return True

@@ -1,0 +1,98 @@
+"""The words of the report: what was compared, what came of it, how to do it again."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from escala.cli.demo.rows import count, milliseconds, percent
+from escala.cli.demo.traffic import Traffic
+
+Figures = dict[str, Any]
+
+_TILES = (
+    ("success of admitted requests", "success", percent),
+    ("failed GETs", "failed_get", count),
+    ("p99 in the surge", "p99_surge_ms", milliseconds),
+    ("requests that reached the shop", "reached_shop", count),
+)
+
+
+def lead(traffic: Traffic, figures: Figures) -> str:
+    """A title that says what came out, and a sentence on what was compared."""
+    failed = figures["stack.failed"]
+    saved = f"{count(failed)} of {count(figures['stack.requests'])} requests failed"
+    title = f"With the stack, {saved}"
+    if "baseline.failed" in figures:
+        title = f"Without: {count(figures['baseline.failed'])} failed requests. "
+        title += f"With the stack: {count(failed)}."
+        what = (
+            "were sent twice to the same shop of three processes, at the same moments and with "
+            "the same faults: first behind plain round robin, then behind a stack of policies."
+        )
+    else:
+        what = "were sent to a shop of three processes behind a stack of policies."
+    return (
+        f"<h1>{title}</h1>"
+        f'<p class="lead">{count(figures["requests"])} requests from '
+        f"{escape(traffic.log.name)} {what} One instance was killed and came back, one turned "
+        f"slow, one answered errors, and then five times the traffic arrived.</p>"
+    )
+
+
+def tiles(figures: Figures) -> str:
+    """The few figures that matter most, the baseline's below each."""
+    made = [
+        _tile(
+            label,
+            write(figures[f"stack.{key}"]),
+            write(figures[f"baseline.{key}"]) if f"baseline.{key}" in figures else "",
+        )
+        for label, key, write in _TILES
+    ]
+    orders = f"{figures['orders.found']:,} of {figures['orders.accepted']:,}"
+    before = ""
+    if "baseline.orders_found" in figures:
+        found, accepted = figures["baseline.orders_found"], figures["baseline.orders_accepted"]
+        before = f"{found:,} of {accepted:,}"
+    made.append(_tile("accepted orders found afterwards", orders, before))
+    return f'<div class="tiles">{"".join(made)}</div>'
+
+
+def how(traffic: Traffic, figures: Figures) -> str:
+    """What someone needs to know to believe it, and to do it again."""
+    traffic_from = (
+        f"Traffic: <code>{escape(traffic.log.name)}</code>, {count(traffic.log.lines)} lines, "
+        f"{count(traffic.log.broken)} of them broken and skipped. Its URLs stand for pages of the shop "
+        "by popularity; arrivals are an open-loop Poisson process."
+    )
+    rates = (
+        f"{traffic.rate:g} requests a second while calm, five times as many in the surge, from "
+        f"{figures['clients']} client addresses, for {figures['seconds_per_half']:g} s a half."
+    )
+    machine = (
+        f"The machine: {figures['machine.cores']} cores, Python {figures['machine.python']}. Shop, "
+        "gateway and load generator share it; the shop yields to the other two."
+    )
+    generator = (
+        "The generator sent 99 % of its requests at most "
+        f"{milliseconds(figures['stack.generator_late_p99_ms'])} after they were due; latency "
+        "counts from when they were due."
+    )
+    counting = (
+        "A client gives up after 4 s. A refusal is an answer 429 or 503 that a policy gave "
+        "before the shop was asked; it is not counted as admitted."
+    )
+    again = f"Again: <code>{escape(traffic.again)}</code>"
+    lines = (traffic_from, rates, machine, generator, counting, again)
+    return (
+        '<ul class="plain">' + "".join(f'<li class="note">{line}</li>' for line in lines) + "</ul>"
+    )
+
+
+def _tile(label: str, value: str, before: str) -> str:
+    below = f"<span>without: {escape(before)}</span>" if before else ""
+    return (
+        f'<div class="tile"><span>{escape(label)}</span><strong>{escape(value)}</strong>'
+        f"{below}</div>"
+    )
