@@ -489,8 +489,9 @@ def test_a_call_that_returns_no_response_is_left_alone() -> None:
     cache = ResponseCache()
     with serving(HttpRequest("GET", b"/", [], host=b"shop")):
         assert [cache.call(lambda n=n: n) for n in (1, 2)] == [1, 2]  # type: ignore[misc]
-    with serving(HttpRequest("POST", b"/", [], host=b"shop")):
-        assert cache.call(lambda: "done") == "done"
+    for method in ("HEAD", "POST", "OPTIONS"):
+        with serving(HttpRequest(method, b"/", [], host=b"shop")):
+            assert cache.call(lambda: "done") == "done"
 
 
 def test_a_block_is_refused() -> None:

@@ -143,12 +143,15 @@ class CacheReader:
         """Pass on what is not kept: HEAD, or `no-store`."""
         word = "miss" if visit.request.method == "HEAD" else "bypass"
         try:
-            response = cast("Response", await visit.call())
+            response = await visit.call()
         except (EscalaError, OSError):
             if (rescue := self._replies.rescue(visit)) is not None:
                 return rescue
             self._replies.note(visit.request, word)
             raise
+        if not isinstance(response, Response):
+            self._replies.note(visit.request, word)
+            return cast("Response", response)
         if response.status in FAILURES and (rescue := self._replies.rescue(visit)) is not None:
             response.discard()
             return rescue

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import httptools
 
 from escala.errors import BackendError
+from escala.http.link import Link
 from escala.http.message import HttpRequest, Response, http_date
 from escala.http.pure.response_head import BODYLESS, SPECIAL, response_fields
 from escala.http.stream import Stream
@@ -23,20 +24,18 @@ _HEADER_SIZE = 256 * 1024
 _UNASKED = "the target sent more than it was asked for"
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Link):
     """A connection to a target. `exchange` sends a request and returns its response."""
 
     def __init__(self, released: Callable[[ClientConnection], None]) -> None:
         self._released = released  # told once, when it is idle again or lost
-        self._loop = asyncio.get_running_loop()
+        super().__init__()
         self._parser = httptools.HttpResponseParser(self)
         self._answer: asyncio.Future[Response] | None = None
         self._response: Response | None = None
         self._stream: Stream | None = None
         self._chunks: list[bytes] = []
-        self._writable: asyncio.Future[None] | None = None
         self._sender: asyncio.Task[None] | None = None
-        self._upgraded: Upgraded | None = None
         self._method = ""
         self._upgrade = False
         self._head_bytes = 0
@@ -51,10 +50,6 @@ class ClientConnection(asyncio.Protocol):
         self.idle_since = 0.0
 
     # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Parse; every callback below runs inside this."""
@@ -94,39 +89,12 @@ class ClientConnection(asyncio.Protocol):
             self.on_message_complete()
         else:
             self._break(BackendError("the target closed the connection too early"))
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
+        self._free()
         if self.usable:
             self.usable = False
             self._released(self)
 
-    def pause_writing(self) -> None:
-        """The target reads slower than we write."""
-        if self._upgraded is not None:
-            self._upgraded.pause(self._transport)
-        elif self._writable is None:
-            self._writable = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        """It caught up."""
-        if self._upgraded is not None:
-            self._upgraded.resume(self._transport)
-        if self._writable is not None:
-            if not self._writable.done():
-                self._writable.set_result(None)
-            self._writable = None
-
     # Source of an answer's body (see `Stream`)
-
-    def pause(self) -> None:
-        """Read no more for now."""
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read on."""
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
 
     def abandon(self) -> None:
         """The reader went away in the middle: this connection cannot be used again."""
@@ -171,8 +139,7 @@ class ClientConnection(asyncio.Protocol):
                 if self._transport.is_closing():
                     return
                 write(chunk if length is not None else b"%x\r\n%b\r\n" % (len(chunk), chunk))
-                if self._writable is not None:
-                    await self._writable
+                await self.taken()
             if length is None:
                 write(b"0\r\n\r\n")
         except Exception as error:  # noqa: BLE001  the client's fault, told to who waits

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from escala.http.limits import Limits
+from escala.http.link import Link
 from escala.http.message import HttpRequest, Response, plain
 from escala.http.pure.pace import Pace, Verdict
 from escala.http.pure.response_head import BODYLESS, response_head, switching_head
@@ -44,32 +45,29 @@ class Owner(Protocol):
         ...
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(Link):
     """Parses, queues, answers; pauses its client when a body or an answer is not taken."""
 
     def __init__(self, owner: Owner) -> None:
+        super().__init__()
         self._owner = owner
         self._limits = owner.limits
-        self._loop = asyncio.get_running_loop()
         self._queue: deque[HttpRequest | Refused] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
         self._pace = Pace(self._limits, self._loop.time())
         self._parser = RequestParser(
             self, self._limits, self._pace, self._loop.time, self._on_request
         )
         self._raw: Callable[[bytes], None] | None = None  # after an upgrade
-        self._upgraded: Upgraded | None = None
         self._upgrading: HttpRequest | Refused | None = None
         self._closing = False  # nothing more is read as HTTP
         self._busy = False
-        self._pauses = 0
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve."""
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._parser.peer = peer[0] if isinstance(peer, tuple) else "unix"
         connections = self._owner.connections
@@ -113,42 +111,18 @@ class ServerConnection(asyncio.Protocol):
         self._parser.fail(Refused(400, "the client closed the connection"))
         if self._upgraded is not None:
             self._upgraded.lost(self._transport)
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
+        self._free()
         if hasattr(self, "_task"):
             self._task.cancel()
 
-    def pause_writing(self) -> None:
-        """The client reads slower than we write."""
-        if self._upgraded is not None:
-            self._upgraded.pause(self._transport)
-        elif self._writable is None:
-            self._writable = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        """It caught up."""
-        if self._upgraded is not None:
-            self._upgraded.resume(self._transport)
-        if self._writable is not None:
-            if not self._writable.done():
-                self._writable.set_result(None)
-            self._writable = None
-
     # Source of a request's body (see `Stream`)
 
-    def pause(self) -> None:
-        """Read no more for now."""
-        self._pauses += 1
-        if self._pauses == 1 and not self._transport.is_closing():
-            self._transport.pause_reading()
-
     def resume(self) -> None:
-        """Read on."""
-        self._pauses -= 1
-        if self._parser.body is not None:
-            self._pace.paused(self._loop.time(), self._parser.body.received)
-        if self._pauses == 0 and not self._transport.is_closing():
-            self._transport.resume_reading()
+        """Read on; what did not come in the meantime is not the client's fault."""
+        body = self._parser.body
+        if body is not None:
+            self._pace.paused(self._loop.time(), body.received)
+        super().resume()
 
     def abandon(self) -> None:
         """The handler does not want the rest of this body; the connection ends after the answer."""
@@ -234,8 +208,7 @@ class ServerConnection(asyncio.Protocol):
             return False
         elif response.length is None and request.version == "1.0":
             close = True
-        if self._writable is not None:
-            await self._writable
+        await self.taken()
         if not close:
             return True
         if unread or self._closing:
@@ -263,8 +236,7 @@ class ServerConnection(asyncio.Protocol):
             while chunk := await body.read():
                 sent += len(chunk)
                 write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-                if self._writable is not None:
-                    await self._writable
+                await self.taken()
         except asyncio.CancelledError:
             body.discard()
             raise

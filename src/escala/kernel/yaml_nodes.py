@@ -18,7 +18,7 @@ from escala.kernel.problem import Mark, Problem
 from escala.kernel.wrong_value import shown
 
 LARGEST_FILE = 1024 * 1024
-MOST_NODES = 20_000
+MOST_NODES = 100_000
 DEEPEST = 40
 
 _FORBIDDEN = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

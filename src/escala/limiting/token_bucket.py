@@ -74,10 +74,11 @@ class TokenBucket(Policy):
         name: str = "rate_limit",
     ) -> None:
         self.name = name
-        self._grouping = None if isinstance(key, str) else key
-        self._key = key if isinstance(key, str) else None
-        given = {"limit": limit, "burst": burst, "key": self._key, "max_keys": max_keys}
+        self._grouping = key if callable(key) else None
+        name_of_key = None if callable(key) else key
+        given = {"limit": limit, "burst": burst, "key": name_of_key, "max_keys": max_keys}
         self.options = options(self.Options, given, where="TokenBucket")
+        self._key = self.options.key
         self._ready(share=1)
         # Reentrant: the garbage collector may close an abandoned wait, which gives its tokens
         # back, in the middle of this thread's own turn.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import msgspec
 from rich.console import Console
 
 from escala.cli.demo import load, options
+from escala.cli.demo.caveats import caveats
 from escala.cli.demo.figures import figures
 from escala.cli.demo.half import Half, run_half
 from escala.cli.demo.progress import Progress
@@ -59,6 +61,8 @@ def _directory(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {path}: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise ConfigError(f"--out {path}: no right to write there")
     return path
 
 
@@ -68,13 +72,11 @@ def _run(chosen: options.Options, console: Console) -> int:
     place = find_shop(chosen.shop)
     out = _directory(chosen.out)
     traffic = make_traffic(chosen)
-    console.print(
-        f"{traffic.log}; {len(traffic.plan):,} requests a half, seed {traffic.seed}",
-        highlight=False,
-    )
+    progress = Progress(console)
+    progress.note(f"{traffic.log}; {len(traffic.plan):,} requests a half, seed {traffic.seed}")
     load.raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="escala-demo-") as work:
-        halves = _with_loop(_halves(chosen, traffic, place, Path(work), Progress(console)))
+        halves = _with_loop(_halves(chosen, traffic, place, Path(work), progress))
     found = figures(traffic, halves.get("baseline"), halves["stack"])
     text = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
     (out / "report.json").write_text(text + "\n")
@@ -82,7 +84,9 @@ def _run(chosen: options.Options, console: Console) -> int:
     if chosen.json:
         print(text)
     console.print(table(found))
-    console.print(f"{out / 'report.html'} and {out / 'report.json'} written", highlight=False)
+    for caveat in caveats(found):
+        progress.note(caveat)
+    progress.note(f"{out / 'report.html'} and {out / 'report.json'} written")
     return DONE
 
 

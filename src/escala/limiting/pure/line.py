@@ -72,7 +72,9 @@ class WaitingLines(Generic[W]):
         return self._without(turn, given_back=turn.cost)
 
     def _without(self, turn: Turn[W], *, given_back: int) -> Turn[W] | None:
-        line = self._lines[turn.key]
+        line = self._lines.get(turn.key)
+        if line is None or turn not in line.turns:  # taken out before, as one that was gone
+            return None
         line.owed -= turn.cost
         if turn.key in self._keys.moments:  # else the key was forgotten meanwhile
             self._keys.moments[turn.key] -= given_back

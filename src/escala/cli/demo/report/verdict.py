@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from escala.cli.demo.caveats import caveats
 from escala.cli.demo.rows import count, milliseconds, percent
 from escala.cli.demo.traffic import Traffic
 
@@ -84,7 +85,15 @@ def how(traffic: Traffic, figures: Figures) -> str:
         "before the shop was asked; it is not counted as admitted."
     )
     again = f"Again: <code>{escape(traffic.again)}</code>"
-    lines = (traffic_from, rates, machine, generator, counting, again)
+    lines = (
+        traffic_from,
+        rates,
+        machine,
+        generator,
+        counting,
+        *map(escape, caveats(figures)),
+        again,
+    )
     return (
         '<ul class="plain">' + "".join(f'<li class="note">{line}</li>' for line in lines) + "</ul>"
     )
