@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ def test_every_policy_is_what_its_entry_point_says() -> None:
         assert kind.kind == name
         if kind.shorthand is not None:
             assert kind.shorthand in kind.Options.__struct_fields__
+        # `escala show --as python` writes a constructor call with the names of the options.
+        assert set(kind.Options.__struct_fields__) <= set(inspect.signature(kind).parameters)
 
 
 def test_every_option_of_a_policy_is_described() -> None:

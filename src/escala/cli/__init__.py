@@ -20,30 +20,33 @@ _COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; `arguments` default to those of the process."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] in (["--version"], ["-V"]):
+    name = given[0] if given else ""
+    if name in _COMMANDS:
+        return _run(name, given[1:])
+    if name in ("--version", "-V"):
         print(f"escala {__version__}")
         return 0
-    if not given or given[0] in ("-h", "--help"):
+    if name in ("-h", "--help"):
         print(_usage())
-        return 0 if given else 2
-    command = _COMMANDS.get(given[0])
-    if command is None:
-        print(f"escala: no command {given[0]!r}\n\n{_usage()}", file=sys.stderr)
-        return 2
+        return 0
+    wrong = f"escala: no command {name!r}\n\n" if name else ""
+    print(f"{wrong}{_usage()}", file=sys.stderr)
+    return 2
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
     try:
-        run = import_module(command[0]).main
-        return int(run(given[1:]))
+        return int(import_module(_COMMANDS[name][0]).main(arguments))
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return 2
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("escala"):
             raise
-        print(f'escala {given[0]} needs {error.name}: pip install "escala[serve]"', file=sys.stderr)
-        return 2
+        print(f'escala {name} needs {error.name}: pip install "escala[serve]"', file=sys.stderr)
     except BrokenPipeError:
-        sys.stderr.close()
+        sys.stderr.close()  # who read our output has gone: there is no one to tell
         return 1
+    return 2
 
 
 def _usage() -> str:
