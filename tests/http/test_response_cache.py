@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import doctest
 
 import pytest
 from tests.http.cache_world import FRESH, START, Pipe, World
 
+from escala.http import response_cache
 from escala.http.message import HttpRequest, Response
 from escala.http.pure.http_date import format_date
 from escala.http.response_cache import ResponseCache
@@ -492,6 +494,12 @@ def test_a_call_that_returns_no_response_is_left_alone() -> None:
     for method in ("HEAD", "POST", "OPTIONS"):
         with serving(HttpRequest(method, b"/", [], host=b"shop")):
             assert cache.call(lambda: "done") == "done"
+
+
+def test_the_example_in_its_docstring() -> None:
+    done = doctest.testmod(response_cache)
+    assert done.attempted > 0
+    assert done.failed == 0
 
 
 def test_a_block_is_refused() -> None:

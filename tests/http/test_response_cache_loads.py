@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -173,7 +174,8 @@ def test_the_leaders_error_is_everyones_and_no_one_asks_again(error: Exception) 
     async def main() -> None:
         clients = [world.client(after=0.1 * number) for number in range(5)]
         results = await asyncio.gather(*clients, return_exceptions=True)
-        assert results == [error] * 5
+        assert [type(result) for result in results] == [type(error)] * 5
+        assert [str(result) for result in results] == [str(error)] * 5
         with pytest.raises(type(error)):  # the next one tries
             await world.get()
 
@@ -181,25 +183,40 @@ def test_the_leaders_error_is_everyones_and_no_one_asks_again(error: Exception) 
     assert world.origin.count == 2
 
 
-def test_a_shared_error_does_not_grow_with_those_who_raise_it() -> None:
+class Odd(Exception):
+    """Cannot be made again from its `args`."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} {two}")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: BackendError("down"), lambda: Odd(1, 2)], ids=["plain", "odd"]
+)
+def test_each_caller_gets_the_error_as_its_own(make: Callable[[], Exception]) -> None:
     world = World()
     world.origin.takes = 1.0
-    error = BackendError("down")
+    error = make()
+    error.add_note("from the origin")
 
     async def fail() -> Response:
         raise error
 
     world.origin.answer = lambda _: fail()
 
-    async def main() -> None:
-        clients = [world.client(after=0.001 * number) for number in range(300)]
-        await asyncio.gather(*clients, return_exceptions=True)
+    async def main() -> list[BaseException | Reply]:
+        clients = [world.client(after=0.1 * number) for number in range(3)]
+        return await asyncio.gather(*clients, return_exceptions=True)
 
-    world.run(main())
-    frames, trace = 0, error.__traceback__
-    while trace is not None:
-        frames, trace = frames + 1, trace.tb_next
-    assert frames < 30
+    results = world.run(main())
+    assert results[0] is error
+    for result in results[1:]:
+        assert isinstance(result, type(error))
+        assert str(result) == str(error)
+        if isinstance(error, BackendError):
+            result.add_note("from a client")
+            assert result.__cause__ is error
+    assert error.__notes__ == ["from the origin"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -207,6 +207,22 @@ class CacheReader:
             return rescue
         self._replies.note(visit.request, "coalesced")
         if error is not None:
-            raise error.with_traceback(None)
+            own = _of_its_own(error)
+            if own is error:
+                raise error.with_traceback(None)
+            raise own from error
         extra = [] if outcome.retry_after is None else [(b"retry-after", outcome.retry_after)]
         return plain(outcome.failed, "the request that this one waited for failed", *extra)
+
+
+def _of_its_own(error: Exception) -> Exception:
+    """A copy to raise, since whoever catches it may write into it: notes, traceback, context."""
+    try:
+        own = copy.copy(error)
+    except Exception:  # noqa: BLE001  an exception may be made in a way that copying cannot repeat
+        return error
+    if type(own) is not type(error):
+        return error
+    if notes := getattr(error, "__notes__", None):
+        own.__notes__ = list(notes)
+    return own

@@ -1,7 +1,4 @@
-"""Answer from memory what does not need the service: RFC 9111 for a whole stack.
-
-- cache: {size: 64MiB}
-"""
+"""Answer from memory what does not need the service: RFC 9111 for a whole stack."""
 
 from __future__ import annotations
 
@@ -57,7 +54,21 @@ class ResponseCache(Policy):
     cannot be shared its requests go their own ways for ten seconds. A streamed body reaches the
     loader's client as it arrives, and those who wait when it is complete.
 
-    `Range` requests pass through: parts are neither stored nor cut from stored answers.
+    `Range` requests pass through: parts are neither stored nor cut from stored answers. What
+    was done stands in the request's note "cache" (see `Replies`), why an answer was not stored
+    in "cache_refused".
+
+    The call must ask the origin for `current_request()`: a verification has other conditions
+    than the client's request, and a load in the background is a request of its own.
+
+    >>> from escala.kernel.context import serving
+    >>> cache = ResponseCache("8MiB")
+    >>> @cache
+    ... def page() -> Response:
+    ...     return Response(200, [(b"cache-control", b"max-age=60")], b"hello")
+    >>> with serving(HttpRequest("GET", b"/", [], host=b"shop")) as request:
+    ...     [(page().body, request.notes["cache"]) for _ in range(2)]
+    [(b'hello', 'miss'), (b'hello', 'hit')]
     """
 
     kind: ClassVar[str] = "cache"

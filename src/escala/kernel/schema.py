@@ -23,6 +23,11 @@ _VARIABLE_SCHEMA = {
     "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
 }
 _ANY_TEXT = {"type": "string"}
+_TAKE_A_VARIABLE: tuple[dict[str, Any], ...] = (
+    {},
+    _ANY_TEXT,
+    {"type": "null"},
+)  # an empty variable is nothing
 _LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _LENGTHS = {"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"}
 _ITEMS = {"min_length": "minItems", "max_length": "maxItems"}
@@ -76,9 +81,8 @@ class _Writing:
                 written = {"type": "array", "items": self.of(item)} | _named(items, _ITEMS)
             case leaf:
                 written = _leaf(leaf)
-                if isinstance(leaf, mi.NoneType | mi.AnyType) or written == _ANY_TEXT:
-                    return written
-                written = any_of(written, _VARIABLE)
+                if written not in _TAKE_A_VARIABLE:
+                    written = any_of(written, _VARIABLE)
         return written
 
     def _reference(self, struct: type[msgspec.Struct]) -> dict[str, Any]:
@@ -109,11 +113,7 @@ class _Writing:
             whole["required"] = required
         whole["additionalProperties"] = False
         if shorthand is not None:
-            short = {
-                key: properties[shorthand][key]
-                for key in properties[shorthand].keys() - {"default"}
-            }
-            whole = any_of(whole, short)
+            whole = any_of(whole, _without(properties[shorthand], "default"))
         doc = inspect.getdoc(struct) or ""
         return {"description": " ".join(doc.split("\n\n")[0].split()), **whole}
 
@@ -140,6 +140,10 @@ def _leaf(kind: mi.Type) -> dict[str, Any]:
         case _:
             written = {}
     return written
+
+
+def _without(written: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in written.items() if name != key}
 
 
 def _names(key: mi.Type) -> dict[str, Any]:

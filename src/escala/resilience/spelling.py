@@ -25,7 +25,7 @@ def spelled(policy: Policy, options: msgspec.Struct, *, name: str, **code: objec
 
 def _word(value: object) -> str:
     if isinstance(value, tuple):
-        return f"({''.join(f'{_word(each)}, ' for each in value).strip()})"
+        return f"({', '.join(map(_word, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, Scalar):
         return repr(value.text)
     return getattr(value, "__qualname__", None) or repr(value)

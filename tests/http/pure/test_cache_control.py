@@ -26,6 +26,7 @@ from escala.http.pure.cache_control import FOREVER, CacheControl, parse_cache_co
         (b"must-understand, no-store", CacheControl(must_understand=True, no_store=True)),
         (b"only-if-cached", CacheControl(only_if_cached=True)),
         (b"min-fresh=10", CacheControl(min_fresh=10)),
+        (b"min-fresh=0", CacheControl(min_fresh=0)),
         (b"max-stale=10", CacheControl(max_stale=10)),
         (b"max-stale", CacheControl(max_stale=math.inf)),
         (
@@ -70,6 +71,7 @@ def test_of_duplicates_the_most_restrictive_counts() -> None:
     assert parse_cache_control(b"min-fresh=10, min-fresh=20").min_fresh == 20
     assert parse_cache_control(b"min-fresh=20, min-fresh=10").min_fresh == 20
     assert parse_cache_control(b"min-fresh=x").min_fresh == FOREVER
+    assert parse_cache_control(b"max-stale=x").max_stale == 0
 
 
 def test_named_fields_are_withheld_and_the_rest_is_not_private() -> None:

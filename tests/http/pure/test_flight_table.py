@@ -85,9 +85,11 @@ def test_a_lone_key_is_alone_for_a_while() -> None:
 
 
 def test_lone_keys_are_bounded_and_the_oldest_goes() -> None:
-    table = Table(limit=2)
+    table = Table(limit=3)
     table.set_alone(b"a", "v", until=10)
     table.set_alone(b"b", "v", until=10)
     table.set_alone(b"a", "v", until=20)  # renewed, so b is the oldest now
     table.set_alone(b"c", "v", until=10)
-    assert [table.alone(key, "v", now=5) for key in (b"a", b"b", b"c")] == [True, False, True]
+    table.set_alone(b"d", "v", until=10)
+    alone = [table.alone(key, "v", now=5) for key in (b"a", b"b", b"c", b"d")]
+    assert alone == [True, False, True, True]

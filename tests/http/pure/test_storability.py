@@ -60,6 +60,24 @@ def test_what_a_request_forbids() -> None:
     assert refused(asked=asked) == "the request says no-store"
 
 
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        *((status, None) for status in (200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 403)),
+        *(
+            (status, None)
+            for status in (404, 405, 406, 409, 410, 414, 421, 451, 500, 501, 502, 503)
+        ),
+        *(
+            (status, f"must-understand, and {status} is not understood here")
+            for status in (201, 202, 205, 305, 401, 402, 407, 408, 411, 418, 429, 452, 504, 599)
+        ),
+    ],
+)
+def test_the_statuses_that_are_understood(status: int, why: str | None) -> None:
+    assert refused(control=b"must-understand, max-age=60", status=status) == why
+
+
 def test_must_understand_outweighs_no_store_where_we_do() -> None:
     assert refused(control=b"must-understand, no-store, max-age=60") is None
     why = refused(control=b"must-understand, no-store, max-age=60", status=299)

@@ -64,8 +64,8 @@ def how(traffic: Traffic, figures: Figures) -> str:
     """What someone needs to know to believe it, and to do it again."""
     traffic_from = (
         f"Traffic: <code>{escape(traffic.log.name)}</code>, {count(traffic.log.lines)} lines, "
-        f"{count(traffic.log.broken)} of them broken and skipped. Its URLs stand for pages of the shop "
-        "by popularity; arrivals are an open-loop Poisson process."
+        f"{count(traffic.log.broken)} of them broken and skipped. Its URLs stand for pages of the "
+        "shop by popularity; arrivals are an open-loop Poisson process."
     )
     rates = (
         f"{traffic.rate:g} requests a second while calm, five times as many in the surge, from "

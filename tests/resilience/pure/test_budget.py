@@ -1,0 +1,102 @@
+"""How many retries all callers together may make."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escala.resilience.pure.budget import BudgetMachine
+
+
+def budget(share: float = 0.2, floor: int = 3) -> BudgetMachine:
+    return BudgetMachine(share=share, floor=floor, window=10.0)
+
+
+def test_a_lone_caller_may_always_retry() -> None:
+    machine = budget()
+    machine.call(0.0)
+    for attempt in range(1000):
+        assert machine.take(attempt * 0.001)
+        machine.give_back()
+
+
+def test_so_many_at_once_as_the_floor_says() -> None:
+    machine = budget()
+    machine.call(0.0)
+    assert [machine.take(0.0) for _ in range(5)] == [True, True, True, False, False]
+    assert machine.under_way == 3
+    machine.give_back()
+    assert [machine.take(0.0), machine.take(0.0)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("share", "calls", "granted"),
+    [(0.2, 100, 20), (0.2, 99, 19), (0.07, 100, 7), (0.0, 100, 3), (1.0, 10, 10), (0.2, 15, 3)],
+)
+def test_a_crowd_gets_the_share(share: float, calls: int, granted: int) -> None:
+    machine = budget(share)
+    for _ in range(calls):
+        machine.call(0.0)
+    assert sum(machine.take(0.5) for _ in range(calls)) == granted
+
+
+def test_without_a_floor_the_share_alone_decides() -> None:
+    machine = budget(floor=0)
+    assert not machine.take(0.0), "no calls, no share of them"
+    for _ in range(5):
+        machine.call(0.0)
+    assert [machine.take(0.0), machine.take(0.0)] == [True, False]
+
+
+def test_old_calls_and_old_retries_do_not_count() -> None:
+    machine = budget(floor=0)
+    for _ in range(10):
+        machine.call(0.0)
+    assert [machine.take(1.0) for _ in range(3)] == [True, True, False]
+    for _ in range(5):
+        machine.call(9.0)
+    assert machine.take(9.5), "15 calls, and the 2 retries so far"
+    assert not machine.take(10.0), "the first 10 calls are past"
+    assert not machine.take(12.0), "so are the 2 retries, but not the third"
+    for _ in range(5):
+        machine.call(12.0)
+    assert machine.take(12.0)
+    assert not machine.take(30.0), "all is past"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["call", "retry", "end"]), st.floats(0, 2)), max_size=300),
+    st.integers(0, 4),
+)
+def test_retries_are_few_at_once_or_few_among_calls(
+    steps: list[tuple[str, float]], floor: int
+) -> None:
+    machine, now = budget(floor=floor), 0.0
+    calls: deque[float] = deque()
+    retries: deque[float] = deque()
+    under_way = 0
+    for step, pause in steps:
+        now += pause
+        if step == "call":
+            machine.call(now)
+            calls.append(now)
+        elif step == "end" and under_way:
+            machine.give_back()
+            under_way -= 1
+        elif step == "retry":
+            # A call counts for 0.9 to 1.0 of the window: the bounds of what may be granted.
+            surely = sum(now - at < 8.999 for at in calls)
+            perhaps = sum(now - at < 10.001 for at in calls)
+            least = sum(now - at < 8.999 for at in retries) + 1
+            most = sum(now - at < 10.001 for at in retries) + 1
+            if machine.take(now):
+                assert under_way < floor or least <= 0.2 * perhaps + 1e-9
+                retries.append(now)
+                under_way += 1
+            else:
+                assert under_way >= floor
+                assert most > 0.2 * surely - 1e-9
+        assert machine.under_way == under_way
