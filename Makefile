@@ -1,0 +1,70 @@
+# Each target sets itself up from nothing: it needs make and a Python of 3.11 or newer.
+# A variable says more: make demo LOG=access.log SECONDS=60 SEED=1 ARGS="--no-baseline"
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint types contracts pytest docs bench servers mutants pins clean
+
+VENV := .venv
+BENCH := .venv-bench
+export PYTHON
+
+help:
+	@echo "make demo      real traffic and real faults, with and without Escala (LOG= SECONDS= SEED= ARGS=)"
+	@echo "make test      lint, types, import contracts, docs, all tests"
+	@echo "make lint      style; 'make types', 'make contracts', 'make pytest' run one check alone (ARGS=)"
+	@echo "make bench     measure Escala and its peers side by side (NAME= for one)"
+	@echo "make docs      build the documentation into site/"
+	@echo "make servers   get the real servers that tests and benchmarks need"
+	@echo "make mutants   does a test notice when a decision changes? (NAME= for one module, such as NAME=resilience)"
+	@echo "make pins      write constraints-*.txt anew from pyproject.toml"
+	@echo "make clean     remove everything that can be made again"
+
+demo:
+	@sh tools/venv.sh $(VENV) demo
+	@$(VENV)/bin/escala demo $(if $(LOG),--log "$(LOG)") $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+test: lint types contracts docs pytest
+
+lint:
+	@sh tools/venv.sh $(VENV) test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types:
+	@sh tools/venv.sh $(VENV) test
+	$(VENV)/bin/mypy
+
+contracts:
+	@sh tools/venv.sh $(VENV) test
+	$(VENV)/bin/lint-imports
+
+pytest:
+	@sh tools/venv.sh $(VENV) test
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
+
+docs:
+	@sh tools/venv.sh $(VENV) docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+bench:
+	@sh tools/venv.sh $(BENCH) bench
+	@$(BENCH)/bin/python tools/servers.py --for bench --quiet
+	@$(BENCH)/bin/python benchmarks/run.py $(NAME) $(ARGS)
+
+servers:
+	@"$$(sh tools/python.sh)" tools/servers.py $(ARGS)
+
+mutants:
+	@sh tools/venv.sh $(VENV) mutants
+	@$(VENV)/bin/python tools/mutants.py $(NAME) $(ARGS)
+
+pins:
+	@sh tools/venv.sh $(VENV) pins
+	@$(VENV)/bin/python tools/pins.py
+
+clean:
+	rm -rf $(VENV) $(BENCH) .servers site dist build mutants benchmarks/results
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html report.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

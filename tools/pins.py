@@ -1,0 +1,52 @@
+"""Write constraints-*.txt: every version and hash that a purpose installs (`make pins`).
+
+One resolution covers all purposes that share a virtual environment, so they agree on every
+version; the benchmark's peers get their own, since what they want may contradict ours. The
+files hold for every supported Python (markers tell them apart) and name no registry.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ("demo", "test", "docs", "mutants", "pins")
+APART = ("bench",)
+WITHOUT_EXTRAS = ("docs", "pins")  # they never run the gateway
+
+
+def compile_pins(uv: str, target: Path, groups: tuple[str, ...], *options: str) -> None:
+    """Resolve dependency groups of pyproject.toml into `target`."""
+    command = [uv, "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11"]
+    for group in groups:
+        command += ["--group", group]
+    if any(group not in WITHOUT_EXTRAS for group in groups):
+        command += ["--extra", "demo"]
+    command += ["--upgrade", "--quiet"]
+    command += ["--output-file", str(target), *options]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def main() -> int:
+    """Compile the shared resolution, then one file for each purpose out of it."""
+    uv = str(Path(sys.executable).parent / "uv")
+    final = ("--generate-hashes", "--no-annotate", "--custom-compile-command", "make pins")
+    with tempfile.TemporaryDirectory() as folder:
+        shared = Path(folder) / "shared.txt"
+        compile_pins(uv, shared, SHARED)
+        for group in SHARED:
+            target = ROOT / f"constraints-{group}.txt"
+            compile_pins(uv, target, (group,), "--constraints", str(shared), *final)
+            print(target.name)
+    for group in APART:
+        target = ROOT / f"constraints-{group}.txt"
+        compile_pins(uv, target, (group,), *final)
+        print(target.name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
