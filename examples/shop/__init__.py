@@ -1,0 +1,1 @@
+"""A small real shop on SQLite, for `escala demo` to protect and to break."""
