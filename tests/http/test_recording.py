@@ -161,6 +161,18 @@ def test_what_is_too_much_is_given_up_once_and_goes_on_for_the_reader() -> None:
     assert setup.keeper.ends == ["outgrown"]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_who_listens_to_the_recording_learns_how_it_ended(whole: bool) -> None:
+    setup = Setup()
+    heard: list[bool] = []
+    setup.recording.on_end = heard.append
+    if whole:
+        setup.inner.finish()
+    else:
+        setup.inner.fail(OSError())
+    assert heard == setup.told == [whole]
+
+
 def test_a_paused_body_is_paused() -> None:
     setup = Setup()
     assert not setup.recording.paused

@@ -12,6 +12,7 @@ from tests.http.cache_world import FRESH, Reply, World
 
 from escala.errors import BackendError, BulkheadFull, DeadlineExceeded, RateLimited
 from escala.http.message import HttpRequest, Response
+from escala.kernel.context import shorten
 from escala.kernel.stack import Stack
 from escala.resilience.deadline import Deadline
 
@@ -176,11 +177,13 @@ def test_the_leaders_error_is_everyones_and_no_one_asks_again(error: Exception) 
         results = await asyncio.gather(*clients, return_exceptions=True)
         assert [type(result) for result in results] == [type(error)] * 5
         assert [str(result) for result in results] == [str(error)] * 5
+        assert world.runtime.now() == 1.0
         with pytest.raises(type(error)):  # the next one tries
             await world.get()
 
     world.run(main())
     assert world.origin.count == 2
+    assert world.counts("misses", "coalesced") == [2, 4]
 
 
 class Odd(Exception):
@@ -282,6 +285,27 @@ def test_a_waiters_deadline_ends_its_wait_only() -> None:
 
     world.run(main())
     assert world.origin.count == 1
+
+
+def test_a_deadline_that_nobody_enforces_ends_the_wait_too() -> None:
+    world = World()
+    world.origin.takes = 3.0
+
+    async def hasty() -> Reply:
+        shorten(1.0)
+        return await world.get()
+
+    async def main() -> None:
+        leader = world.client()
+        await world.sleep(0.5)
+        with pytest.raises(DeadlineExceeded):
+            await world.runtime.spawn(hasty())
+        assert world.runtime.now() == 1.0
+        assert (await leader).at == 3.0
+
+    world.run(main())
+    assert world.origin.count == 1
+    assert world.counts("misses", "coalesced") == [1, 1]
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])

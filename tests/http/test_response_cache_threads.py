@@ -10,11 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from tests.http.cache_world import FRESH
 
-from escala.errors import BackendError, WouldBlock
+from escala.errors import BackendError, DeadlineExceeded, WouldBlock
 from escala.http.message import HttpRequest, Response
 from escala.http.response_cache import ResponseCache
 from escala.kernel.context import serving
 from escala.kernel.runtime import LoopRuntime, Parker, ThreadRuntime, drive
+from escala.resilience.deadline import Deadline
 
 PATIENCE = 20.0  # nothing here takes longer than milliseconds, unless it is broken
 
@@ -206,6 +207,19 @@ def test_a_sync_call_that_would_wait_inside_a_loop_is_told_and_leaves_the_flight
     assert first.result(PATIENCE) == b"page"
     crowd.pool.shutdown()
     assert crowd.gate.calls == 1
+
+
+def test_a_threads_deadline_ends_its_wait_and_is_counted() -> None:
+    crowd = Crowd()
+    first = crowd.pool.submit(crowd.in_a_thread)
+    assert crowd.gate.entered.wait(PATIENCE)
+    with pytest.raises(DeadlineExceeded):
+        Deadline("10ms").call(crowd.in_a_thread)
+    crowd.gate.opened.set()
+    assert first.result(PATIENCE) == b"page"
+    crowd.pool.shutdown()
+    snapshot = crowd.cache.snapshot()
+    assert (snapshot["misses"], snapshot["coalesced"], snapshot["loading"]) == (1, 1, 0)
 
 
 def test_many_threads_on_few_keys_keep_exact_accounts() -> None:

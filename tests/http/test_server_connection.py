@@ -194,7 +194,7 @@ def test_no_bytes_break_it(noise: bytes, at: int) -> None:
 
 
 def test_pipelined_requests_are_answered_in_order_one_at_a_time() -> None:
-    running = []
+    running: list[HttpRequest] = []
 
     async def handler(request: HttpRequest) -> Response:
         assert not running
@@ -301,9 +301,9 @@ class Origin:
         self.abandoned = True
 
 
-def streamed(origin: Origin, **how: int) -> tuple[Stream, Response]:
+def streamed(origin: Origin, length: int | None = None) -> tuple[Stream, Response]:
     stream = Stream(origin)
-    return stream, Response(200, [], stream, **how)
+    return stream, Response(200, [], stream, length=length)
 
 
 def test_a_client_that_does_not_read_stops_the_target() -> None:

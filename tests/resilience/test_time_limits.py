@@ -13,6 +13,7 @@ from tests.resilience.flaky import Flaky
 from escala.errors import ConfigError, DeadlineExceeded
 from escala.kernel.context import deadline
 from escala.kernel.policy import Policy
+from escala.kernel.runtime import LoopRuntime
 from escala.kernel.stack import Stack
 from escala.resilience import Deadline, Timeout
 from escala.testing import Trial, VirtualRuntime, cancel_everywhere
@@ -218,3 +219,28 @@ def test_a_cancellation_from_outside_stays_one(limit: Any) -> None:
 def test_bad_limits(limit: Any, after: Any) -> None:
     with pytest.raises(ConfigError, match=f"^{limit.__name__}: after: expected a duration above"):
         limit(after)
+
+
+class Coarse(LoopRuntime):
+    """Its timers count whole milliseconds, so they may fire a little too soon."""
+
+    time = 0.0
+
+    def __init__(self, early: float) -> None:
+        super().__init__(now=lambda: self.time)
+        self.early = early
+
+    async def race(self, call: Any, until: float) -> Any:
+        self.time = until - self.early
+        raise DeadlineExceeded("time is up")
+
+
+@both_limits
+@pytest.mark.parametrize(
+    ("early", "told"), [(0.0, "longer than 1s"), (0.0019, "longer than 1s"), (0.003, "^time is up")]
+)
+def test_a_timer_that_fires_a_little_early_is_still_this_limits_own(
+    limit: Any, early: float, told: str
+) -> None:
+    with pytest.raises(DeadlineExceeded, match=told):
+        asyncio.run(limit("1s").around(hang, Coarse(early)))

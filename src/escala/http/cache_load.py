@@ -85,6 +85,7 @@ class CacheLoad:
             failed = isinstance(error, (EscalaError, OSError))
             if failed and (rescue := self._replies.rescue(self._visit)) is not None:
                 return rescue
+            self._replies.missed(self._visit)
             raise
         finally:
             if self._recorded is None:

@@ -167,6 +167,7 @@ class CacheReader:
         if part is not Part.TAKE:
             if part is Part.WAIT:
                 if remaining(runtime.now()) <= 0:
+                    self._replies.note(visit.request, "coalesced")
                     raise DeadlineExceeded(_TOO_LATE)
                 overtaking = self._shared.overtake(flight)
                 if overtaking is None:
@@ -191,8 +192,10 @@ class CacheReader:
         patience = min(self._patience, remaining(visit.runtime.now()))
         try:
             await plan.seat.place.park(patience)
-        except BaseException:
+        except BaseException as error:
             self._shared.leave(plan.flight, plan.seat)
+            if isinstance(error, DeadlineExceeded):  # a thread is told of its deadline like this
+                self._replies.note(visit.request, "coalesced")
             raise
         return self._shared.part(plan.flight, plan.seat)
 

@@ -33,10 +33,10 @@ class Visit(msgspec.Struct, frozen=True):
 class Replies:
     """How the cache answers, and how often in which way.
 
-    Each request is counted once: `hits` were fresh, `stale` ones were not and were given all the
-    same, `revalidated` ones were confirmed by the origin, `coalesced` ones shared another's
-    load, `misses` went to the origin, `bypassed` ones were none of the cache's business. The
-    same word stands in the request's note "cache", in the singular.
+    Each request that is not cancelled is counted once: `hits` were fresh, `stale` ones were not
+    and were given all the same, `revalidated` ones were confirmed by the origin, `coalesced`
+    ones shared another's load, `misses` went to the origin, `bypassed` ones were none of the
+    cache's business. The same word stands in the request's note "cache", in the singular.
     """
 
     def __init__(
@@ -56,6 +56,10 @@ class Replies:
         with self._lock:
             self._counts[word] += 1
 
+    def missed(self, visit: Visit) -> None:
+        """The origin was asked, whatever came of it."""
+        self.note(visit.request, "miss", counted=not visit.background)
+
     def stored(self, visit: Visit, answer: StoredAnswer, word: str) -> Response:
         """A stored answer, or a 304 if the client has it already; HEAD gets no body."""
         self.note(visit.request, word, counted=not visit.background)
@@ -71,7 +75,7 @@ class Replies:
 
     def passed_on(self, visit: Visit, response: Response, answer: StoredAnswer | None) -> Response:
         """The origin's own answer, or a 304 if `answer`, made of it, is what the client has."""
-        self.note(visit.request, "miss", counted=not visit.background)
+        self.missed(visit)
         asked = visit.asked
         if answer is not None and asked.conditional and answer.known_by(asked, now=self.wall()):
             return Response(304, list(answer.headers_304))

@@ -110,8 +110,8 @@ def test_a_heavy_target_that_was_skipped_for_long_keeps_one_turn_only() -> None:
     choice = RoundRobinChoice([20, 1, 1])
     for _ in range(200):
         choice.pick({0})
-    had = Counter(choice.pick() for _ in range(22))
-    assert 20 <= had[0] <= 21
+    had = Counter(choice.pick() for _ in range(44))
+    assert 40 <= had[0] <= 42  # its own, and one each that the others had early
 
 
 def test_standing_in_follows_the_weights() -> None:

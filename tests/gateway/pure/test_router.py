@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ ROUTES = [
 ]
 
 
-def router(routes: list[tuple[str | None, str, list[str] | None, str]]) -> Router[str]:
+def router(routes: Sequence[tuple[str | None, str, list[str] | None, str]]) -> Router[str]:
     return Router(
         Entry(host, path, None if methods is None else frozenset(methods), name)
         for host, path, methods, name in routes

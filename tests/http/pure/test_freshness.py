@@ -86,7 +86,8 @@ def test_the_owners_word_replaces_the_guess_but_no_statement() -> None:
         (NOW, None, 2.0, 0.0),  # the origin thought for two seconds: that is no age
         (NOW - 60, b"30", 0.0, 60.0),  # a cache before us that writes no Age
         (NOW - 60, b"90", 1.0, 91.0),
-        (NOW - 9, None, 0.0, 0.0),  # clocks differ
+        (NOW - 10, None, 0.0, 0.0),  # clocks differ
+        (NOW - 11, None, 0.0, 11.0),
         (NOW + 500, None, 0.0, 0.0),
         (NOW + 500, b"3", 0.0, 3.0),
         (None, None, 5.0, 0.0),

@@ -28,8 +28,9 @@ def test_turns_come_one_after_the_other() -> None:
     assert machine.take("k", 1, 0.0) == 0.0
     assert [join(machine, lines, 0.0).due for _ in range(3)] == [1.0, 2.0, 3.0]
     assert lines.waiting("k") == 3
+    assert join(machine, lines, 0.0).waker is None
     assert lines.waiting("other") == 0
-    assert machine.take("k", 1, 0.0) == 4.0, "who comes now would be the fourth"
+    assert machine.take("k", 1, 0.0) == 5.0, "who comes now would be the fifth"
 
 
 def test_a_burst_lets_the_first_come_sooner() -> None:

@@ -89,6 +89,17 @@ def test_old_calls_do_not_count() -> None:
     assert breaker.state is OPEN
 
 
+@pytest.mark.parametrize("first", [".", "x"])
+def test_a_call_at_the_edge_of_two_buckets_counts_in_the_later_one(first: str) -> None:
+    breaker = machine(minimum_calls=3, failure_rate=0.1)
+    outcomes(breaker, ".", now=0.0)
+    outcomes(breaker, first, now=1.0)
+    outcomes(breaker, ".", now=10.75)
+    assert breaker.state is CLOSED, "two calls: that of 0.0 is past"
+    outcomes(breaker, "x", now=10.75)
+    assert breaker.state is OPEN, "three: that of 1.0 is not"
+
+
 def test_successes_that_are_past_no_longer_hold_it_closed() -> None:
     breaker = machine()
     outcomes(breaker, "......", now=0.0)
@@ -96,6 +107,7 @@ def test_successes_that_are_past_no_longer_hold_it_closed() -> None:
     assert breaker.state is CLOSED
     outcomes(breaker, ".", now=10.5)
     assert breaker.state is OPEN, "four of five that still count"
+    assert breaker.changes == [Change(CLOSED, OPEN, 10.5, "4 of 5 calls in 10 s failed")]
 
 
 def test_every_step_with_its_time_and_reason() -> None:
@@ -226,6 +238,7 @@ def test_the_window_begins_anew_when_it_closes_again() -> None:
 
 def test_passing_is_the_permit_while_closed_and_refusal_otherwise() -> None:
     breaker = machine(probes=1)
+    assert breaker.reason == "", "nothing has happened yet"
     assert breaker.passing == breaker.admit(0.0) == breaker.epoch != REFUSED
     outcomes(breaker, "xxxx")
     assert breaker.passing == REFUSED
