@@ -189,6 +189,22 @@ def test_least_connections_sees_calls_that_go_on() -> None:
     assert first is upstream.targets[0]
 
 
+def test_least_connections_lets_idle_targets_take_turns() -> None:
+    upstream, order = shop(LeastConnections()), list[Target]()
+    for _ in range(6):
+        with upstream.pick() as target:
+            order.append(target)
+    assert numbers(order) == [1, 2, 3, 1, 2, 3]
+
+
+def test_a_call_that_ends_while_its_target_is_out_is_no_one_elses() -> None:
+    upstream = shop(LeastConnections())
+    first = upstream.pick()
+    judge(upstream, False, True, True)
+    upstream.release(first)
+    assert picked(upstream, 4) == [2, 3, 2, 3]
+
+
 def test_calls_in_flight_outlive_a_change_of_health() -> None:
     upstream = shop("least_connections", count=2)
     busy = [upstream.pick() for _ in range(6)]

@@ -208,7 +208,7 @@ def test_defaults(tmp_path: Path) -> None:
         header_count=100,
         header_time=10.0,
         body_size=1024**3,
-        body_window=30.0,
+        body_window=10.0,
         write_stall=30.0,
         keepalive=75.0,
         replay=64 * 1024,
@@ -219,12 +219,12 @@ def test_defaults(tmp_path: Path) -> None:
 def test_limits_reach_the_engine(tmp_path: Path) -> None:
     limits = """
 limits: {request_line: 1KiB, header_size: 2KiB, header_count: 3, header_timeout: 4s, body_size: 5kB,
-  body_timeout: 6s, keepalive: 7s, replay: 0, connections: 9}
+  body_timeout: 6s, write_timeout: 8s, keepalive: 7s, replay: 0, connections: 9}
 """
     engine = load(tmp_path, GOOD + limits).limits.engine()
     assert (engine.request_line, engine.header_size, engine.header_count) == (1024, 2048, 3)
     assert (engine.header_time, engine.body_size, engine.body_window) == (4.0, 5000, 6.0)
-    assert (engine.write_stall, engine.keepalive) == (6.0, 7.0)
+    assert (engine.write_stall, engine.keepalive) == (8.0, 7.0)
     assert (engine.replay, engine.connections) == (0, 9)
 
 

@@ -411,6 +411,7 @@ def test_head_is_rescued_too(error: Exception | None) -> None:
         else:
             with pytest.raises(BackendError):
                 await world.get(method="HEAD")
+        assert world.counts("misses", "stale") == [2, 1]
 
     world.run(main())
 

@@ -145,7 +145,7 @@ def test_an_unset_variable_is_reported_once() -> None:
 
 
 def test_variables_lie_over_the_file() -> None:
-    text = "workers: 1\nservices: {shop-Api: {interval: 1s, targets: [a, {url: b}]}, other: {}}"
+    text = "workers: 1\nservices: {shop-Api: {interval: 1s, targets: [a, {url: b}]}, other_one: {}}"
     file = read(
         text,
         ESCALA__WORKERS="4",
@@ -155,6 +155,7 @@ def test_variables_lie_over_the_file() -> None:
         ESCALA__services__SHOP_API__interval="250ms",
         ESCALA__services__shop_api__targets__0="c",
         ESCALA__services__shop_api__targets__1__weight="3",
+        **{"ESCALA__services__other-one__interval": "3s"},
         ESCALA__services__new__interval="2s",
         ESCALA__limits__interval="9",
         ESCALA_LOG="ignored",
@@ -169,7 +170,7 @@ def test_variables_lie_over_the_file() -> None:
             "shop-Api": Service(
                 interval=Duration(0.25), targets=(Target(url="c"), Target(url="b", weight=3))
             ),
-            "other": Service(),
+            "other_one": Service(interval=Duration(3)),
             "new": Service(interval=Duration(2)),
         },
         limits=Service(interval=Duration(9)),

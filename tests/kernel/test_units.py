@@ -261,6 +261,19 @@ def test_spells_values_the_way_people_do(value: Scalar, text: str) -> None:
     assert value.text == text
 
 
+def test_positive_types_take_the_smallest_there_is() -> None:
+    assert PositiveSize(1) == 1
+    for kind in (PositiveDuration, PositiveShare):
+        assert kind(5e-324) == 5e-324
+        assert not Draft202012Validator(kind.schema()).is_valid(0)
+
+
+def test_text_of_any_length_is_bounded() -> None:
+    assert seconds("0" * 398 + "1s") == 1.0
+    with pytest.raises(WrongValue):
+        seconds("0" * 399 + "1s")
+
+
 def test_there_is_one_zero() -> None:
     assert math.copysign(1, Duration(-0.0)) == 1
     assert math.copysign(1, Share(-0.0)) == 1

@@ -60,6 +60,18 @@ class Crowd:
         with self.lock:
             self.refused += 1
 
+    def stay_until_refused(self, others: int) -> None:
+        self.enter()
+        while self.refused < others:
+            time.sleep(0.001)
+        self.leave()
+
+    async def astay_until_refused(self, others: int) -> None:
+        self.enter()
+        while self.refused < others:  # noqa: ASYNC110  it is threads that count it up
+            await asyncio.sleep(0.001)
+        self.leave()
+
     def work(self) -> None:
         self.enter()
         time.sleep(0.0005)
@@ -154,7 +166,7 @@ def test_waiting_for_tokens_in_threads_tasks_and_two_loops() -> None:
     took = time.monotonic() - began
     assert granted >= 4 * 15 + LOOPS * 40
     assert granted <= 1 + 500 * took + 1, "never more than the burst and the rate"
-    assert took < granted / 500 + 1.0
+    assert took < granted / 500 + 5.0
     assert limiter._lines._lines == {}
 
 
@@ -177,41 +189,29 @@ def test_one_breaker_for_threads_and_tasks() -> None:
 
 def test_a_breaker_lets_its_probes_in_and_no_one_else() -> None:
     breaker, crowd = CircuitBreaker(minimum_calls=1, cooldown=0.02, probes=3), Crowd()
-
-    def fail() -> None:
-        raise ConnectionError
-
-    def probe() -> None:
-        crowd.enter()
-        time.sleep(0.2)
-        crowd.leave()
-
-    async def aprobe() -> None:
-        crowd.enter()
-        await asyncio.sleep(0.2)
-        crowd.leave()
+    others = THREADS + LOOPS * 40 - 3
 
     def in_thread() -> None:
         try:
-            breaker.call(probe)
+            breaker.call(crowd.stay_until_refused, others)
         except CircuitOpen:
             crowd.refuse()
 
     async def in_tasks() -> None:
         async def one() -> None:
             try:
-                await breaker.acall(aprobe)
+                await breaker.acall(crowd.astay_until_refused, others)
             except CircuitOpen:
                 crowd.refuse()
 
         await asyncio.gather(*(one() for _ in range(40)))
 
-    with pytest.raises(ConnectionError):
-        breaker.call(fail)
+    with pytest.raises(ZeroDivisionError):
+        breaker.call(divmod, 1, 0)
     time.sleep(0.03)
     together(*[in_thread] * THREADS, *[lambda: asyncio.run(in_tasks())] * LOOPS)
     assert crowd.most == crowd.done == 3
-    assert crowd.refused == THREADS + LOOPS * 40 - 3
+    assert crowd.refused == others
     assert breaker.state.value == "closed"
 
 
@@ -219,7 +219,7 @@ def test_calls_through_a_closed_breaker_run_at_once() -> None:
     breaker = CircuitBreaker()
     began = time.monotonic()
     together(*[lambda: breaker.call(time.sleep, 0.1)] * 10)
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 0.5, "one after the other would take a second"
 
 
 def test_one_retry_budget_for_threads_and_tasks() -> None:

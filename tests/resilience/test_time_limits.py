@@ -15,7 +15,7 @@ from escala.kernel.context import deadline
 from escala.kernel.policy import Policy
 from escala.kernel.runtime import LoopRuntime
 from escala.kernel.stack import Stack
-from escala.resilience import Deadline, Timeout
+from escala.resilience import Deadline, Retry, Timeout
 from escala.testing import Trial, VirtualRuntime, cancel_everywhere
 
 both_limits = pytest.mark.parametrize("limit", [Timeout, Deadline])
@@ -173,6 +173,22 @@ def test_a_leaf_that_obeyed_this_limit_is_its_cause(world: VirtualRuntime, limit
         with pytest.raises(DeadlineExceeded, match=r"longer than 1s") as caught:
             limit("1s").call(obey)
         assert caught.value.__cause__ is leaf
+
+    world.run(main())
+
+
+@both_limits
+def test_what_was_noted_further_in_stays(world: VirtualRuntime, limit: Any) -> None:
+    def obey() -> None:
+        world.advance(1)
+        raise DeadlineExceeded("a socket's")
+
+    async def main() -> None:
+        with pytest.raises(DeadlineExceeded, match=r"longer than 1s") as caught:
+            Stack(limit("1s"), Retry()).call(obey)
+        assert caught.value.__notes__ == [
+            "1 attempt in 1 s; retry gave up: the next attempt would begin after the deadline"
+        ]
 
     world.run(main())
 

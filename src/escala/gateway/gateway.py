@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from escala.balancing import HealthCheck, Target, Upstream
 from escala.gateway.explain import explained
 from escala.gateway.pure.client_address import TrustedProxies
 from escala.gateway.pure.router import Entry, Miss, Router
@@ -134,23 +133,8 @@ class Gateway:
 
 
 def _targets(name: str, config: UpstreamConfig) -> Targets:
-    health = config.health
-    upstream = Upstream(
-        name,
-        [Target(target.url, weight=target.weight) for target in config.targets],
-        balance=config.balance,
-        health=None
-        if health is None
-        else HealthCheck(
-            path=health.path,
-            interval=health.interval,
-            timeout=health.timeout,
-            fall=health.fall,
-            rise=health.rise,
-        ),
-    )
     return Targets(
-        upstream,
+        config.build(name),
         limit=config.connections.max_connections,
         idle=config.connections.idle_timeout,
         connect=config.connect_timeout,

@@ -112,8 +112,10 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Time for a whole header to arrive."""
     body_size: Size = Size("1GiB")
     """Size of a request body."""
-    body_timeout: PositiveDuration = PositiveDuration("30s")
-    """Time without a byte after which a request body is given up."""
+    body_timeout: PositiveDuration = PositiveDuration("10s")
+    """In each such time a body must bring 240 bytes a second, unless the gateway is what waits."""
+    write_timeout: PositiveDuration = PositiveDuration("30s")
+    """How long a client may take nothing of an answer."""
     keepalive: PositiveDuration = PositiveDuration("75s")
     """How long a connection without a request is kept."""
     replay: Size = Size("64KiB")
@@ -130,7 +132,7 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             header_time=self.header_timeout,
             body_size=self.body_size,
             body_window=self.body_timeout,
-            write_stall=self.body_timeout,
+            write_stall=self.write_timeout,
             keepalive=self.keepalive,
             replay=self.replay,
             connections=self.connections,

@@ -182,8 +182,6 @@ class SharedAnswers:
 
     def land(self, flight: CacheFlight | None, outcome: Outcome) -> None:
         """The load is over, and this is what its waiters get."""
-        if flight is None:
-            return
         with self._lock:
             seats = self._land(flight, outcome)
         for seat in seats:

@@ -23,11 +23,8 @@ _VARIABLE_SCHEMA = {
     "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
 }
 _ANY_TEXT = {"type": "string"}
-_TAKE_A_VARIABLE: tuple[dict[str, Any], ...] = (
-    {},
-    _ANY_TEXT,
-    {"type": "null"},
-)  # an empty variable is nothing
+# Free text takes a variable as it is, and nothing is what an empty variable stands for.
+_NEED_NO_VARIABLE: tuple[dict[str, Any], ...] = ({}, _ANY_TEXT, {"type": "null"})
 _LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _LENGTHS = {"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"}
 _ITEMS = {"min_length": "minItems", "max_length": "maxItems"}
@@ -81,7 +78,7 @@ class _Writing:
                 written = {"type": "array", "items": self.of(item)} | _named(items, _ITEMS)
             case leaf:
                 written = _leaf(leaf)
-                if written not in _TAKE_A_VARIABLE:
+                if written not in _NEED_NO_VARIABLE:
                     written = any_of(written, _VARIABLE)
         return written
 

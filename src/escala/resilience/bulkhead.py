@@ -63,7 +63,7 @@ class Bulkhead(Policy):
         self.name = name
         given = {"slots": slots, "queue": queue, "wait": wait}
         self.options = options(self.Options, given, where="Bulkhead")
-        self._machine = BulkheadMachine[Parker](slots=slots, queue=queue)
+        self._machine = BulkheadMachine[Parker](slots=self.options.slots, queue=self.options.queue)
         # Reentrant: the garbage collector may close an abandoned call, which gives its slot
         # back, in the middle of this thread's own turn.
         self._lock = threading.RLock()

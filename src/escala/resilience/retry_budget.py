@@ -38,7 +38,7 @@ class RetryBudget:
         given = {"share": share, "floor": floor, "window": window}
         self.options = options(_Options, given, where="RetryBudget")
         self._machine = BudgetMachine(
-            share=self.options.share, floor=floor, window=self.options.window
+            share=self.options.share, floor=self.options.floor, window=self.options.window
         )
         # Reentrant: the garbage collector may close an abandoned call, which gives back, in the
         # middle of this thread's own turn.

@@ -67,4 +67,7 @@ class TimeLimit(Policy):
         except DeadlineExceeded as error:
             if runtime.now() < until - EARLY:
                 raise  # a limit further in; this one has time left
-            raise DeadlineExceeded(message) from error.__cause__ or error
+            mine = DeadlineExceeded(message)
+            for note in getattr(error, "__notes__", ()):
+                mine.add_note(note)  # how often a retry inside has tried, for one
+            raise mine from error.__cause__ or error

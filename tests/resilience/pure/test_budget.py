@@ -67,6 +67,18 @@ def test_old_calls_and_old_retries_do_not_count() -> None:
     assert not machine.take(30.0), "all is past"
 
 
+def test_what_happens_at_the_edge_of_two_buckets_counts_in_the_later_one() -> None:
+    machine = budget(share=1.0, floor=0)
+    for now in (0.0, 1.0, 10.5):
+        machine.call(now)
+    assert [machine.take(10.5) for _ in range(3)] == [True, True, False], "1.0 still counts"
+    machine = budget(share=1.0, floor=0)
+    machine.call(0.0)
+    assert machine.take(1.0)
+    machine.call(10.5)
+    assert not machine.take(10.5), "one call, and the retry of 1.0 still counts"
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["call", "retry", "end"]), st.floats(0, 2)), max_size=300),
     st.integers(0, 4),

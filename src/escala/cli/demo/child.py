@@ -56,7 +56,8 @@ class Child:
             )
         if self._nice:
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, self._process.pid, self._nice)
+                ours = os.getpriority(os.PRIO_PROCESS, 0)
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, ours + self._nice)
         await self._wait_until_ready()
 
     async def _wait_until_ready(self) -> None:
