@@ -393,3 +393,53 @@ def test_no_bytes_break_it(noise: bytes, at: int) -> None:
         assert error is None or isinstance(error, BackendError)
 
     virtually(main())
+
+
+def test_a_connection_that_is_reused_at_once_keeps_its_exchanges_apart() -> None:
+    """The first caller has not resumed yet when the second one's exchange is under way."""
+
+    async def main() -> None:
+        target = Target()
+        first = asyncio.create_task(target.ask([]))
+        await settle(100)
+        second = asyncio.create_task(
+            target.connection.exchange(HEAD, HttpRequest("GET", b"/", []))
+        )  # it was ready before the answer came, so it runs before the first caller does
+        target.connection.data_received(OK + b"Content-Length: 1\r\n\r\n1")
+        await asyncio.wait({first})
+        await settle()
+        target.connection.data_received(OK + b"Content-Length: 1\r\n\r\n2")
+        assert first.result().body == b"1"
+        assert (await second).body == b"2"
+
+    virtually(main())
+
+
+def test_a_caller_cancelled_after_its_answer_came_breaks_no_other_exchange() -> None:
+    async def main() -> None:
+        target = Target()
+        first = asyncio.create_task(target.ask([]))
+        await settle(100)
+        target.connection.data_received(OK + b"Content-Length: 1\r\n\r\n1")
+        first.cancel()
+        second = asyncio.create_task(target.connection.exchange(HEAD, HttpRequest("GET", b"/", [])))
+        await settle()
+        assert first.cancelled()
+        target.connection.data_received(OK + b"Content-Length: 1\r\n\r\n2")
+        assert (await second).body == b"2"
+
+    virtually(main())
+
+
+def test_a_caller_cancelled_after_the_head_came_drops_the_stream() -> None:
+    async def main() -> None:
+        target = Target()
+        first = asyncio.create_task(target.ask([]))
+        await settle(100)
+        target.connection.data_received(OK + b"Content-Length: 1000000\r\n\r\n")
+        first.cancel()
+        await settle()
+        assert target.wire.aborted
+        assert target.released == [False]
+
+    virtually(main())

@@ -46,6 +46,22 @@ class Slot(Policy):
             self.taken -= 1
 
 
+class Numbered(Policy):
+    """Numbers its calls, and writes into `log` which of them begins and ends."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log, self.calls = log, 0
+
+    async def around(self, call: Next[T], runtime: Runtime) -> T:
+        self.calls += 1
+        number = self.calls
+        self.log.append(f"{number} begins")
+        try:
+            return await call()
+        finally:
+            self.log.append(f"{number} ends")
+
+
 class Again(Policy):
     """Runs its call as often as told; `admits` to it, or not."""
 

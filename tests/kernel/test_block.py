@@ -14,6 +14,7 @@ import pytest
 from tests.kernel.policies import (
     Again,
     Answer,
+    Numbered,
     Refuse,
     Slot,
     Slow,
@@ -36,8 +37,7 @@ def nothing_stays_open() -> Iterator[None]:
     yield
     gc.collect()
     assert not block_module._unfinished
-    with Slot():
-        assert len(block_module._here.get()) == 1
+    assert block_module._here.get() == ()
 
 
 def test_a_block_stands_where_the_call_would() -> None:
@@ -77,6 +77,25 @@ def test_one_policy_may_be_entered_again_inside_itself() -> None:
             assert slot.taken == 3
         assert slot.taken == 2
     assert slot.taken == 0
+
+
+def test_the_block_that_was_entered_last_is_left_first() -> None:
+    log: list[str] = []
+    numbered = Numbered(log)
+    with numbered, numbered, numbered:
+        pass
+    begins = ["1 begins", "2 begins", "3 begins"]
+    assert log == [*begins, "3 ends", "2 ends", "1 ends"]
+
+
+def test_each_policy_leaves_a_block_of_its_own_in_any_order() -> None:
+    log: list[str] = []
+    one, two = Told(log, "one"), Told(log, "two")
+    one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)
+    two.__exit__(None, None, None)
+    assert log == ["one begins", "two begins", "one ends", "two ends"]
 
 
 def test_one_policy_inside_itself_in_both_colours() -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from escala.errors import DeadlineExceeded, WouldBlock
+from escala.errors import DeadlineExceeded, Deadlock, WouldBlock
 from escala.kernel.runtime import LoopRuntime, Parker, ThreadRuntime, drive
 from escala.testing import VirtualRuntime
 
@@ -59,6 +59,19 @@ def test_a_task_waits_for_unpark() -> None:
 
     assert world.run(main()) is True
     assert world.now() == 7
+
+
+def test_a_wait_that_is_over_leaves_no_timer() -> None:
+    world = VirtualRuntime()
+
+    async def main() -> None:
+        parker = world.parker()
+        asyncio.get_running_loop().call_later(7, parker.unpark)
+        assert await parker.park(1000) is True
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Deadlock, match="at 7 s"):
+        world.run(main())
 
 
 def test_a_task_waits_no_longer_than_its_timeout() -> None:
@@ -219,6 +232,9 @@ def test_a_deadline_that_has_passed_lets_an_unparked_thread_through() -> None:
 
 
 def test_no_timeout_is_too_long() -> None:
-    parker = ThreadRuntime().parker()
-    threading.Thread(target=parker.unpark).start()
+    def now() -> float:
+        parker.unpark()  # `park` has found nothing yet, and is about to block
+        return 0.0
+
+    parker = ThreadRuntime(now).parker()
     assert drive(parker.park(1e300)) is True

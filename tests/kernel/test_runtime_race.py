@@ -40,6 +40,7 @@ def test_a_call_that_does_not_suspend_arms_no_timer(monkeypatch: pytest.MonkeyPa
 
     async def main() -> str:
         monkeypatch.setattr(asyncio.get_running_loop(), "call_later", armed)
+        await world.race(lambda: asyncio.create_task(_answer()), math.inf)
         return await world.race(_answer, world.now() + 1)
 
     assert world.run(main()) == "answer"

@@ -50,9 +50,10 @@ def test_drive_closes_a_coroutine_that_suspends() -> None:
             ended.append("closed")
 
     async def main() -> None:
-        with pytest.raises(WouldBlock, match="call the `a` twin"):
+        with pytest.raises(WouldBlock, match="call the `a` twin") as caught:
             drive(suspend())
-        assert ended == ["closed"]
+        assert ended == ["closed"]  # at once, though the traceback still holds it
+        assert caught.tb is not None
 
     VirtualRuntime().run(main())
 
@@ -77,6 +78,7 @@ def test_drive_lets_an_iteration_end() -> None:
     with pytest.raises(StopIteration) as caught:
         drive(end())
     assert caught.value.value == "last"
+    assert caught.value.__suppress_context__
 
 
 def test_drive_leaves_a_faulty_generator_its_error() -> None:
@@ -109,6 +111,18 @@ def test_a_sleep_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None
     assert slept == [3]
     drive(runtime.race(lambda: runtime.sleep(3), 53))
     assert slept == [3, 3]
+
+
+def test_a_sleep_after_the_deadline_does_not_begin() -> None:
+    world, thread = in_virtual_time()
+
+    async def late() -> None:
+        world.advance(100)
+        await thread.sleep(10)
+
+    with pytest.raises(DeadlineExceeded):
+        drive(thread.race(late, 5))
+    assert world.now() == 100
 
 
 def test_a_sleep_inside_a_loop_is_refused() -> None:

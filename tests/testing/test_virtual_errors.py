@@ -235,6 +235,16 @@ def test_a_deadlock_in_an_async_generator_that_is_closed() -> None:
 
     with pytest.raises(Deadlock):
         world.run(main())
+
+    async def fails() -> None:
+        reading.append(lines())
+        await anext(reading[0])
+        raise ValueError
+
+    reading: list[AsyncIterator[int]] = []
+    with pytest.raises(ExceptionGroup) as caught:
+        world.run(fails())
+    assert [type(error) for error in caught.value.exceptions] == [ValueError, Deadlock]
     release.set()
     world.run(world.sleep(10))
 
@@ -244,4 +254,5 @@ def test_a_spawned_task_that_failed_in_an_earlier_run_is_not_told_again() -> Non
     world.spawn(fail(ValueError(), world))
     with pytest.raises(ValueError):
         world.run(world.sleep(1))
+    assert world._watched == {}
     world.run(world.sleep(1))

@@ -49,7 +49,10 @@ def test_a_spawned_task_can_be_awaited() -> None:
     world = VirtualRuntime()
 
     async def main() -> list[str]:
-        return await asyncio.gather(*(world.spawn(answer()) for _ in range(3)))
+        answers = await asyncio.gather(*(world.spawn(answer()) for _ in range(3)))
+        await world.sleep(1)
+        assert len(world._watched) == 1  # main itself: what has ended well is let go
+        return answers
 
     assert world.run(main()) == ["answer"] * 3
     assert world._watched == {}
@@ -192,3 +195,24 @@ def test_a_thread_may_call_in_while_the_loop_is_busy() -> None:
 
     assert world.run(main()) is True
     assert world.now() == 0
+
+
+def test_a_thread_may_call_in_just_before_the_clock_would_jump(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = VirtualRuntime()
+
+    async def main() -> float:
+        loop, called = asyncio.get_running_loop(), asyncio.Event()
+        really = world._loop._jump
+
+        def jump() -> None:
+            loop.call_soon_threadsafe(called.set)
+            really()
+
+        monkeypatch.setattr(world._loop._selector, "_jump", jump)  # type: ignore[attr-defined]
+        async with asyncio.timeout(5):
+            await called.wait()
+        return world.now()
+
+    assert world.run(main()) == 0

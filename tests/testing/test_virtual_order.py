@@ -56,6 +56,25 @@ def test_the_draws_are_seeded_alike() -> None:
     assert world.rng.random() == random.Random(7).random()
 
 
+def ready(seed: int) -> list[int]:
+    """Who ran when, of tasks that wait for nothing."""
+    world, log = VirtualRuntime(seed), list[int]()
+
+    async def work(at: int) -> None:
+        log.append(at)
+
+    async def main() -> None:
+        await asyncio.gather(*(work(at) for at in range(10)))
+
+    world.run(main())
+    return log
+
+
+def test_tasks_that_are_ready_at_once() -> None:
+    assert ready(0) == list(range(10))
+    assert len({tuple(ready(seed)) for seed in range(20)}) == 20
+
+
 def timers(seed: int) -> list[int]:
     world, ran = VirtualRuntime(seed), list[int]()
 

@@ -124,12 +124,14 @@ class ClientConnection(Link):
                 self._sender = self._loop.create_task(self._send(body, request.length))
             return await answer
         except BaseException:
-            self._answer = None
-            answer.cancel()
-            self._break(BackendError("the exchange was given up"))
+            # Once answered, the connection may serve another exchange before this one resumes.
+            if self._answer is answer:
+                self._answer = None
+                answer.cancel()
+                self._break(BackendError("the exchange was given up"))
+            elif not answer.cancelled() and answer.exception() is None:
+                answer.result().discard()
             raise
-        finally:
-            self._answer = None
 
     async def _send(self, body: Stream, length: int | None) -> None:
         """Pass a request body on as it arrives, in chunks of our own if its length is unknown."""
@@ -216,7 +218,7 @@ class ClientConnection(Link):
         response, stream = self._response, self._stream
         if stream is not None:
             self._stream = None
-            if self._answer is not None and not self._answer.done() and response is not None:
+            if self._answer is not None and response is not None:
                 response.body = stream.take()
                 response.length = None
             stream.finish()
@@ -229,8 +231,11 @@ class ClientConnection(Link):
             self._finish()
 
     def _hand_over(self) -> None:
-        if self._answer is not None and not self._answer.done() and self._response is not None:
-            self._answer.set_result(self._response)
+        answer = self._answer
+        if answer is not None and self._response is not None:
+            self._answer = None
+            if not answer.done():
+                answer.set_result(self._response)
 
     def _finish(self) -> None:
         """Back to the pool, unless someone said that it ends here."""
@@ -254,8 +259,9 @@ class ClientConnection(Link):
         self._hand_over()
 
     def _break(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(error)
         if self._stream is not None:
             stream, self._stream = self._stream, None
             stream.fail(error)

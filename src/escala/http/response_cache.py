@@ -145,7 +145,7 @@ class ResponseCache(Policy):
         if not isinstance(request, HttpRequest):
             return await call()
         if request.method not in _READS:
-            return cast("T", await self._change(request, call))
+            return await self._change(request, call)
         asked = read_request(request.headers)
         if asked.origin_only or request.body is not None or request.upgrade is not None:
             self._replies.note(request, "bypass")

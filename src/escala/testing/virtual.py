@@ -143,6 +143,8 @@ class VirtualRuntime(LoopRuntime):
             self._loop.run_until_complete(self._cleaned_up(left))
         except Deadlock as error:
             return [error]
+        finally:
+            self._loop.reopen()
         names = ", ".join(task.get_name() for task in left if not task.done())
         if names:
             return [Deadlock(f"{_PATIENCE:g} s after they were cancelled these go on: {names}")]
@@ -152,7 +154,6 @@ class VirtualRuntime(LoopRuntime):
         if left:
             await asyncio.wait(left, timeout=_PATIENCE)
         await self._loop.shutdown_asyncgens()
-        self._loop._asyncgens_shutdown_called = False  # type: ignore[attr-defined]  # noqa: SLF001  `run` comes again
 
 
 class _BlockingInVirtualTime(ThreadRuntime):

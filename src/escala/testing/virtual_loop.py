@@ -50,6 +50,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """The tasks that have not ended, the oldest first."""
         return sorted(asyncio.all_tasks(self), key=hash)
 
+    def reopen(self) -> None:
+        """Let async generators begin again after `shutdown_asyncgens`: a loop may run twice."""
+        self._asyncgens_shutdown_called = False
+
     def call_at(
         self,
         when: float,
