@@ -93,6 +93,7 @@ class ClientConnection(Link):
         if self.usable:
             self.usable = False
             self._released(self)
+        del self._parser  # it refers back: no cycle is left to the collector
 
     # Source of an answer's body (see `Stream`)
 

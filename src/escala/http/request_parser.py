@@ -80,6 +80,11 @@ class RequestParser:
             body.fail(error)
         return body is not None
 
+    def close(self) -> None:
+        """Let go of whoever refers back to this, so that no cycle waits for the collector."""
+        self.body = None
+        del self._parser, self._source, self._on_request
+
     # httptools callbacks
 
     def on_message_begin(self) -> None:

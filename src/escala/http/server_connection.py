@@ -60,6 +60,7 @@ class ServerConnection(Link):
         )
         self._raw: Callable[[bytes], None] | None = None  # after an upgrade
         self._upgrading: HttpRequest | Refused | None = None
+        self._task: asyncio.Task[None] | None = None
         self._closing = False  # nothing more is read as HTTP
         self._busy = False
 
@@ -109,11 +110,13 @@ class ServerConnection(Link):
         self._owner.left(self)
         self._closing = True
         self._parser.fail(Refused(400, "the client closed the connection"))
+        self._parser.close()
         if self._upgraded is not None:
             self._upgraded.lost(self._transport)
         self._free()
-        if hasattr(self, "_task"):
-            self._task.cancel()
+        task, self._task, self._raw, self._waiter = self._task, None, None, None
+        if task is not None:
+            task.cancel()
 
     # Source of a request's body (see `Stream`)
 
