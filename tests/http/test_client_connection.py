@@ -386,7 +386,7 @@ def test_no_bytes_break_it(noise: bytes, at: int) -> None:
         target = Target()
         task = asyncio.create_task(target.ask([ANSWER[:at] + noise]))
         await settle(100)
-        target.connection.connection_lost(None)
+        target.wire.close()
         await settle()
         assert task.done()
         error = task.exception()
