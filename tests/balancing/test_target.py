@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import pickle
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -18,6 +19,7 @@ from escala.balancing.target_url import TargetUrl
 from escala.errors import ConfigError
 from escala.kernel.problem import Caller
 from escala.kernel.reader import Reader
+from escala.kernel.scalar import Scalar
 from escala.kernel.schema import schema
 from escala.kernel.wrong_value import WrongValue
 
@@ -198,6 +200,32 @@ def test_the_schema_of_every_option_is_there() -> None:
     assert all(f'"{name}"' in text for name in HealthOptions.__struct_fields__)
     assert "Status codes that pass." in text
     assert '"pattern"' in msgspec.json.encode(schema(TargetOptions, title="target")).decode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (StatusRange, [100, 204, 599, "204", "200..399"], [99, 600, "200-399", None]),
+        (RequestPath, ["/", "/health?brief=1"], ["health", "/a b", 7]),
+        (TargetUrl, ["127.0.0.1:9001", "https://shop", "[::1]:80"], ["http://a/b", "u:p@a:80"]),
+    ],
+    ids=["StatusRange", "RequestPath", "TargetUrl"],
+)
+def test_schemas_agree_with_what_is_read(
+    kind: type[Scalar], good: list[object], bad: list[object]
+) -> None:
+    made = kind.schema()
+    for value in good:
+        jsonschema.validate(value, made)
+        assert isinstance(kind(value), kind)
+    for value in bad:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(value, made)
+        with pytest.raises(WrongValue):
+            kind(value)
+    texts = [made, *made.get("anyOf", [])]
+    for example in (each for text in texts for each in text.get("examples", [])):
+        assert isinstance(kind(example), kind)
 
 
 def test_the_examples_run() -> None:

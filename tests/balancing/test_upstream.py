@@ -132,6 +132,10 @@ def test_the_error_of_a_large_upstream_stays_short() -> None:
     judge(upstream, *[False] * 10)
     with pytest.raises(NoHealthyBackend, match=r"none of its 10 targets .* failed; and 2 more\)"):
         upstream.pick()
+    upstream = shop(count=2)
+    judge(upstream, False, False)
+    with pytest.raises(NoHealthyBackend, match="none of its 2 targets is healthy"):
+        upstream.pick()
     upstream = shop(count=8)
     judge(upstream, *[False] * 8)
     with pytest.raises(NoHealthyBackend) as refused:

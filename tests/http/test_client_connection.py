@@ -20,6 +20,16 @@ HEAD = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nDate: today\r\n"
 
 
+async def exchange(connection: ClientConnection, request: HttpRequest) -> Response:
+    """What the pool does with a connection."""
+    answer = connection.begin(HEAD, request)
+    try:
+        return await answer
+    except BaseException:
+        connection.give_up(answer)
+        raise
+
+
 class Target:
     """A connection, the wire behind it, and what the pool was told."""
 
@@ -31,8 +41,10 @@ class Target:
         self.connection.connection_made(self.wire)
 
     async def ask(self, answer: bytes | list[bytes], method: str = "GET", **how: Any) -> Response:
-        request = HttpRequest(method, b"/", [], **how)
-        task = asyncio.create_task(self.connection.exchange(HEAD, request))
+        request = HttpRequest(method, b"/", [])
+        for name, value in how.items():
+            setattr(request, name, value)
+        task = asyncio.create_task(exchange(self.connection, request))
         await settle()
         for piece in [answer] if isinstance(answer, bytes) else answer:
             self.connection.data_received(piece)
@@ -403,7 +415,7 @@ def test_a_connection_that_is_reused_at_once_keeps_its_exchanges_apart() -> None
         first = asyncio.create_task(target.ask([]))
         await settle(100)
         second = asyncio.create_task(
-            target.connection.exchange(HEAD, HttpRequest("GET", b"/", []))
+            exchange(target.connection, HttpRequest("GET", b"/", []))
         )  # it was ready before the answer came, so it runs before the first caller does
         target.connection.data_received(OK + b"Content-Length: 1\r\n\r\n1")
         await asyncio.wait({first})
@@ -422,7 +434,7 @@ def test_a_caller_cancelled_after_its_answer_came_breaks_no_other_exchange() -> 
         await settle(100)
         target.connection.data_received(OK + b"Content-Length: 1\r\n\r\n1")
         first.cancel()
-        second = asyncio.create_task(target.connection.exchange(HEAD, HttpRequest("GET", b"/", [])))
+        second = asyncio.create_task(exchange(target.connection, HttpRequest("GET", b"/", [])))
         await settle()
         assert first.cancelled()
         target.connection.data_received(OK + b"Content-Length: 1\r\n\r\n2")

@@ -8,6 +8,7 @@ import doctest
 import pytest
 from tests.http.cache_world import FRESH, START, Pipe, World
 
+from escala.errors import ConfigError
 from escala.http import response_cache
 from escala.http.message import HttpRequest, Response
 from escala.http.pure.http_date import format_date
@@ -254,6 +255,49 @@ def test_a_304_about_another_answer_is_not_believed() -> None:
     ]
 
 
+def test_after_a_304_about_another_answer_ours_is_gone() -> None:
+    world = World(stale_if_error=1000)
+
+    def answer(request: HttpRequest) -> Response:
+        if request.header(b"if-none-match") is not None:
+            return Response(304, [(b"etag", b'"v9"')])
+        return Response(200, [(b"cache-control", b"no-store")], b"whole")
+
+    async def main() -> None:
+        await world.get()
+        world.origin.answer = answer
+        await world.sleep(61)
+        assert (await world.get()).body == b"whole"
+        assert world.counts("entries") == [0]
+
+    world.run(main())
+
+
+def test_a_304_needs_no_body_so_one_that_comes_is_let_go_of() -> None:
+    world = World()
+
+    async def main() -> None:
+        await world.get()
+        world.origin.answer = lambda _: Response(304, [], world.origin.stream(b"what?").body)
+        await world.sleep(61)
+        assert (await world.get()).note == "revalidated"
+        assert world.origin.pipe.abandoned
+
+    world.run(main())
+
+
+def test_the_time_on_the_way_counts_for_what_has_an_age() -> None:
+    world = World()
+    world.origin.headers, world.origin.takes = [FRESH, (b"age", b"10")], 3.0
+
+    async def main() -> None:
+        await world.sleep(100)
+        assert (await world.get()).headers[b"age"] == b"10"
+        assert (await world.get()).headers[b"age"] == b"13"
+
+    world.run(main())
+
+
 def test_a_304_that_now_forbids_storing_ends_the_entry() -> None:
     world = World()
 
@@ -338,7 +382,8 @@ def test_only_if_cached_never_asks_the_origin() -> None:
 
     async def main() -> None:
         reply = await world.get("/", (b"cache-control", b"only-if-cached"))
-        assert reply.status == 504
+        assert (reply.status, reply.note) == (504, "miss")
+        assert world.counts("misses") == [1]
         await world.get()
         await world.sleep(61)
         assert (await world.get("/", (b"cache-control", b"only-if-cached"))).status == 504
@@ -388,7 +433,9 @@ def test_a_body_or_an_upgrade_passes_through() -> None:
     async def main() -> None:
         await world.get()
         await ask(HttpRequest("GET", b"/", [], host=b"shop", body=Stream(Pipe())))
-        await ask(HttpRequest("GET", b"/", [], host=b"shop", upgrade=b"websocket"))
+        upgrading = HttpRequest("GET", b"/", [], host=b"shop")
+        upgrading.upgrade = b"websocket"
+        await ask(upgrading)
 
     world.run(main())
     assert world.origin.count == 3
@@ -465,6 +512,13 @@ def test_a_body_above_the_limit_is_not_stored() -> None:
 
     world.run(main())
     assert world.counts("entries") == [0]
+    world = World(max_body=9)
+
+    async def fits() -> None:
+        await world.get()
+        assert (await world.get()).note == "hit"
+
+    world.run(fits())
 
 
 def test_the_least_recently_used_makes_room() -> None:
@@ -494,6 +548,21 @@ def test_a_call_that_returns_no_response_is_left_alone() -> None:
     for method in ("HEAD", "POST", "OPTIONS"):
         with serving(HttpRequest(method, b"/", [], host=b"shop")):
             assert cache.call(lambda: "done") == "done"
+
+
+def test_a_change_that_returns_no_response_may_have_changed_anything() -> None:
+    world = World()
+
+    async def done() -> str:
+        return "done"
+
+    async def main() -> None:
+        await world.get()
+        with serving(HttpRequest("POST", b"/", [], host=b"shop")):
+            assert await world.cache.acall(done) == "done"
+        assert (await world.get()).note == "revalidated"
+
+    world.run(main())
 
 
 def test_the_example_in_its_docstring() -> None:
@@ -526,6 +595,13 @@ def test_it_decorates_both_colours() -> None:
         assert page().body == b"page"
         assert asyncio.run(apage()).body == b"page"
     assert calls == [1]
+
+
+def test_its_defaults_are_those_of_its_options() -> None:
+    assert ResponseCache().options == ResponseCache.Options()
+    assert repr(ResponseCache("8MiB", ttl="5s")) == "ResponseCache('8MiB', ttl='5s')"
+    with pytest.raises(ConfigError, match="size: expected a size above zero"):
+        ResponseCache(0)
 
 
 def test_it_is_built_from_its_options_and_shared_among_workers() -> None:

@@ -219,6 +219,8 @@ def test_each_caller_gets_the_error_as_its_own(make: Callable[[], Exception]) ->
         if isinstance(error, BackendError):
             result.add_note("from a client")
             assert result.__cause__ is error
+        else:
+            assert result.__cause__ is None
     assert error.__notes__ == ["from the origin"]
 
 
@@ -306,6 +308,24 @@ def test_a_deadline_that_nobody_enforces_ends_the_wait_too() -> None:
     world.run(main())
     assert world.origin.count == 1
     assert world.counts("misses", "coalesced") == [1, 1]
+
+
+def test_patience_that_ends_before_the_deadline_leaves_time_for_a_load_of_ones_own() -> None:
+    world = World(wait="1s")
+
+    async def hasty() -> Reply:
+        shorten(1.5)
+        return await world.get()
+
+    async def main() -> None:
+        world.origin.takes = 100.0
+        stuck = world.client()
+        await world.sleep(0)
+        world.origin.takes = 0.25
+        assert (await world.runtime.spawn(hasty())).at == 1.25
+        await stuck
+
+    world.run(main())
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])

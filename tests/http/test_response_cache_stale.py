@@ -416,6 +416,20 @@ def test_head_is_rescued_too(error: Exception | None) -> None:
     world.run(main())
 
 
+def test_a_no_store_request_is_rescued_too() -> None:
+    world = World()
+    world.origin.headers = SIE
+
+    async def main() -> None:
+        await world.get()
+        world.origin.answer = lambda _: Response(503, [], world.origin.stream(b"sorry").body)
+        await world.sleep(100)
+        assert (await world.get("/", (b"cache-control", b"no-store"))).note == "stale"
+        assert world.origin.pipe.abandoned
+
+    world.run(main())
+
+
 def test_an_answer_that_can_only_rescue_is_kept_for_that() -> None:
     world = World()
     page = Response(200, [(b"cache-control", b"max-age=0, stale-if-error=600")], b"page")

@@ -57,6 +57,7 @@ def test_a_new_leader_that_leaves_at_once_hands_over() -> None:
     shared.hand_over(lead.flight)
     shared.leave(lead.flight, waits[0].seat)
     assert [place.woken for place in places] == [1, 1, 1]
+    assert shared.snapshot()["loading"] == 1
     assert waits[2].seat.part is Part.LEAD
     shared.leave(lead.flight, waits[2].seat)
     assert shared.snapshot()["loading"] == 0

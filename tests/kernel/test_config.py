@@ -190,6 +190,12 @@ def test_reports_everything_at_once() -> None:
     assert str(caught.value) == "\n".join(caught.value.problems)
 
 
+def test_what_was_read_before_is_no_problem_beside_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        options(Options, {"inner": Inner(name="x"), "attempts": 0}, where="R")
+    assert caught.value.problems == ("R: attempts: expected an integer >= 1, found 0",)
+
+
 def test_a_flood_of_problems_is_cut() -> None:
     with pytest.raises(ConfigError) as caught:
         options(Options, {"waits": ["x"] * 150}, where="R")

@@ -8,8 +8,6 @@ import math
 import threading
 from contextlib import suppress
 
-import pytest
-
 from escala.kernel.context import (
     Request,
     current_request,
@@ -40,11 +38,6 @@ def test_notes_belong_to_one_request() -> None:
     one, two = Request(), Request()
     one.notes["attempts"] = "2"
     assert two.notes == {}
-
-
-def test_a_misspelt_field_is_an_error() -> None:
-    with pytest.raises(AttributeError):
-        Request().priorty = 3  # type: ignore[attr-defined]
 
 
 def test_serving_nests_and_ends() -> None:

@@ -144,6 +144,29 @@ def test_an_unset_variable_is_reported_once() -> None:
     ]
 
 
+class Span(Struct, frozen=True, kw_only=True):
+    low: int = 0
+    high: int = 1
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("expected low <= high")
+
+
+class Spans(Struct, frozen=True, kw_only=True):
+    one: Span = Span()
+    two: Span = Span()
+
+
+@pytest.mark.parametrize("text", ["one: {low: '${NONE}'}\ntwo: ${NADA}", "one: {low: *n}\ntwo: *m"])
+def test_what_is_missing_is_not_judged(text: str) -> None:
+    document = parse_yaml(text.encode(), "stack.yaml", {})
+    reader = Reader(document)
+    reader.read(Spans, document.value)
+    assert len(document.problems) == 2
+    assert reader.problems == []
+
+
 def test_variables_lie_over_the_file() -> None:
     text = "workers: 1\nservices: {shop-Api: {interval: 1s, targets: [a, {url: b}]}, other_one: {}}"
     file = read(

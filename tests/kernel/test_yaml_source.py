@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from escala.errors import ConfigError
 from escala.kernel import yaml_nodes
-from escala.kernel.problem import Problem
+from escala.kernel.problem import BROKEN, Problem
 from escala.kernel.yaml_nodes import DEEPEST, LARGEST_FILE, MOST_NODES
 from escala.kernel.yaml_source import Document, load_yaml, parse_yaml
 
@@ -59,6 +59,9 @@ def refused(text: str | bytes) -> str:
         ('"true"', "true"),
         ("!!str 3", "3"),
         ("! 3", "3"),
+        ("!!map {b: c}", {"b": "c"}),
+        ("!!seq [b]", ["b"]),
+        ("! [b]", ["b"]),
         ("no", "no"),
         ("on", "on"),
         ("22:22", "22:22"),
@@ -175,6 +178,14 @@ def test_an_alias_needs_an_anchor_before_it(text: str) -> None:
     assert problems(text) == [f"stack.yaml:1:{column}: {message}"]
 
 
+def test_what_an_alias_of_nothing_stands_for_is_broken() -> None:
+    assert parse("a: *b").value == {"a": BROKEN}
+
+
+def test_the_limits() -> None:
+    assert (LARGEST_FILE, MOST_NODES, DEEPEST) == (2**20, 100_000, 40)
+
+
 def test_a_laughing_file_is_refused() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
@@ -267,6 +278,27 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"found: Is a directory$"):
         load_yaml(tmp_path, {})
+
+
+def test_a_large_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "stack.yaml"
+    file.write_bytes(b"#" * (LARGEST_FILE + 5))
+    with pytest.raises(ConfigError, match=r"expected at most 1048576 bytes, found more$"):
+        load_yaml(file, {})
+
+
+def test_the_c_parser_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    if hasattr(yaml, "CSafeLoader"):
+        monkeypatch.setattr(yaml, "SafeLoader", None)
+    assert parse("a: 1").value == {"a": 1}
+
+
+def test_an_error_without_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(_text: str, **_: object) -> None:
+        raise yaml.YAMLError("something odd")
+
+    monkeypatch.setattr(yaml, "parse", parse)
+    assert refused("a: 1") == "stack.yaml: expected YAML, found an error in it: something odd"
 
 
 def test_without_pyyaml_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

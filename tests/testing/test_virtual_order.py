@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -162,6 +163,26 @@ def test_sets_of_tasks_have_an_order() -> None:
     keep_memory_busy = [object() for _ in range(1000)]
     assert order == cancelled_order(lambda tasks: [task.cancel() for task in set(tasks)])
     assert len(keep_memory_busy) == 1000
+
+
+def test_the_code_under_test_may_bring_a_task_factory() -> None:
+    world, made = VirtualRuntime(), list[str]()
+
+    async def work() -> str:
+        return "done"
+
+    def factory(
+        loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Task[Any]:
+        made.append("task")
+        return asyncio.Task(coro, loop=loop, **options)
+
+    async def main() -> str:
+        asyncio.get_running_loop().set_task_factory(factory)  # type: ignore[arg-type]
+        return await asyncio.create_task(work())
+
+    assert world.run(main()) == "done"
+    assert len(made) >= 1
 
 
 def test_tasks_have_names_that_repeat() -> None:

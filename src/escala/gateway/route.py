@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from escala.gateway.targets import Targets
     from escala.kernel.stack import Stack
 
+_END = b"via: 1.1 escala\r\n\r\n"
+_TAILS = 4096  # connections whose lines are remembered; beyond, they are simply made again
+
 
 class Route:
     """Policies around an upstream. `handle` answers every request, whatever happens."""
@@ -46,7 +49,9 @@ class Route:
         self.targets = targets
         self.metrics = RouteMetrics()
         self._around = stack.around
+        self._send = targets.send
         self._trusted = trusted
+        self._tails: dict[tuple[str, bytes], bytes] = {}
         self._now: Callable[[], float] = time.monotonic  # noqa: TID251  measures, decides nothing
 
     async def handle(self, request: HttpRequest) -> Response:
@@ -67,7 +72,8 @@ class Route:
                 # A small body is taken whole before anything is counted or timed: how slowly a
                 # client sends must hold no slot and count against no target.
                 await request.body.gather()
-            response = await self._around(functools.partial(self._forward, request), colours.loop)
+            attempt = functools.partial(self._send, request, self._head)
+            response = await self._around(attempt, colours.loop)
         except Rejected as error:
             response = self._rejected(request, error)
         except (DeadlineExceeded, NoHealthyBackend, BackendError) as error:
@@ -80,13 +86,6 @@ class Route:
         self.metrics.observe(response.status, self._now() - began)
         return response
 
-    async def _forward(self, request: HttpRequest) -> Response:
-        """One attempt: the innermost call of the stack."""
-        body = request.body
-        if request.tried and body is not None:
-            body.rewind()
-        return await self.targets.send(request, self._head)
-
     def _head(self, request: HttpRequest) -> bytes:
         """The request's head as the targets get it; the same for every attempt."""
         lines = [
@@ -94,22 +93,33 @@ class Route:
             % (request.method.encode(), request.target, request.host)
         ]
         lines += [b"%b: %b\r\n" % field for field in request.headers]
-        lines += [b"%b: %b\r\n" % field for field in self._origin(request)]
-        if request.body is not None:
-            if request.length is None:
-                lines.append(b"transfer-encoding: chunked\r\n")
-            else:
-                lines.append(b"content-length: %d\r\n" % request.length)
-        elif request.length == 0:
-            lines.append(b"content-length: 0\r\n")
+        if request.length is not None:
+            lines.append(b"content-length: %d\r\n" % request.length)
+        elif request.body is not None:
+            lines.append(b"transfer-encoding: chunked\r\n")
         if request.upgrade is not None:
             lines.append(b"connection: upgrade\r\nupgrade: %b\r\n" % request.upgrade)
-        lines.append(b"via: 1.1 escala\r\n\r\n")
+        if request.origin:
+            lines += [b"%b: %b\r\n" % field for field in self._origin(request)]
+            lines.append(_END)
+        else:
+            lines.append(self._tail(request.peer, request.host))
         return b"".join(lines)
+
+    def _tail(self, peer: str, host: bytes) -> bytes:
+        """The lines that say where a request came from: the same for all of one connection."""
+        tail = self._tails.get((peer, host))
+        if tail is None:
+            if len(self._tails) >= _TAILS:
+                self._tails.clear()
+            fields = origin_fields(peer, host, b"http")
+            tail = b"".join(b"%b: %b\r\n" % field for field in fields) + _END
+            self._tails[peer, host] = tail
+        return tail
 
     def _origin(self, request: HttpRequest) -> list[tuple[bytes, bytes]]:
         fields = origin_fields(request.peer, request.host, request.scheme)
-        if not request.origin or not self._trusted or not self._trusted.trusts(request.peer):
+        if not self._trusted or not self._trusted.trusts(request.peer):
             return fields
         # A proxy of ours speaks: keep what it says, and add ourselves at the end of each list.
         mine = dict(fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from escala.errors import BackendError
+from escala.errors import BackendError, BackendUnreachable
 from escala.http.connection_pool import ConnectionPool
 from escala.http.message import HttpRequest, Response
 
@@ -34,6 +34,8 @@ class Targets:
     async def send(self, request: HttpRequest, head: Callable[[HttpRequest], bytes]) -> Response:
         """One attempt at one target, another than those tried before if there is one."""
         upstream = self.upstream
+        if request.tried and request.body is not None:
+            request.body.rewind()
         target: Target = upstream.pick(avoid=request.tried)
         request.tried = (*request.tried, target)
         notes = request.notes
@@ -51,9 +53,10 @@ class Targets:
             elif not isinstance(body, bytes) and not body.ended:
                 body.on_end = lambda complete: upstream.release(target, ok=complete)
                 streaming = True
-        except BackendError:
+        except BackendError as error:
             ok = False
-            upstream.report(target, ok=False)
+            if isinstance(error, BackendUnreachable):
+                upstream.report(target, ok=False)
             raise
         else:
             return response

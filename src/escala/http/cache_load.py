@@ -93,8 +93,9 @@ class CacheLoad:
 
     async def _ask(self) -> object:
         request, stale, headers = self._visit.request, self._stale, self._headers
-        self._verifies = stale is not None and stale.verifiable
-        if stale is not None and self._verifies:
+        self._verifies = False
+        if stale is not None and stale.verifiable:
+            self._verifies = True
             request.headers = question(headers, etag=stale.etag, last_modified=stale.last_modified)
         elif self._flight is not None:
             request.headers = question(headers)  # others need more than a 304

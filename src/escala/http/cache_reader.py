@@ -96,7 +96,7 @@ class CacheReader:
     def _refresh(self, visit: Visit, plan: Lead) -> None:
         """Load in a task of its own: no client waits for it, so no client's deadline bounds it."""
         request = copy.copy(visit.request)
-        request.notes = {}
+        request.notes, request.tried = {}, ()
         visit = msgspec.structs.replace(visit, request=request, background=True)
         load = self._load(visit, plan)
         task = asyncio.get_running_loop().create_task(

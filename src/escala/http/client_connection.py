@@ -103,11 +103,10 @@ class ClientConnection(Link):
 
     # One exchange
 
-    async def exchange(self, head: bytes, request: HttpRequest) -> Response:
-        """Send a request, return its answer; any error or cancellation closes the connection."""
+    def begin(self, head: bytes, request: HttpRequest) -> asyncio.Future[Response]:
+        """Send a request; the future of its response. Whoever stops waiting must `give_up`."""
         self.exchanges += 1
-        self.answered = False
-        self._complete = False
+        self.answered = self._complete = False
         self._in_head = True
         self._head_bytes = 0
         self._method = request.method
@@ -115,24 +114,26 @@ class ClientConnection(Link):
         answer: asyncio.Future[Response] = self._loop.create_future()
         self._answer = answer
         body = request.body
-        try:
-            if body is None:
-                self._transport.write(head)
-            elif body.ended and request.length is not None and not body.on_first_read:
-                self._transport.writelines((head, await body.read()))
-            else:
-                self._transport.write(head)
-                self._sender = self._loop.create_task(self._send(body, request.length))
-            return await answer
-        except BaseException:
-            # Once answered, the connection may serve another exchange before this one resumes.
-            if self._answer is answer:
-                self._answer = None
-                answer.cancel()
-                self._break(BackendError("the exchange was given up"))
-            elif not answer.cancelled() and answer.exception() is None:
-                answer.result().discard()
-            raise
+        if body is None:
+            self._transport.write(head)
+        elif body.ended and request.length is not None and body.on_first_read is None:
+            self._transport.write(head + body.take())
+        else:
+            self._transport.write(head)
+            self._sender = self._loop.create_task(self._send(body, request.length))
+        return answer
+
+    def give_up(self, answer: asyncio.Future[Response]) -> None:
+        """End an exchange that failed or that no one waits for; the connection goes with it.
+
+        Once answered, the connection may serve another exchange by now, which is left alone.
+        """
+        if self._answer is answer:
+            self._answer = None
+            answer.cancel()
+            self._break(BackendError("the exchange was given up"))
+        elif not answer.cancelled() and answer.exception() is None:
+            answer.result().discard()
 
     async def _send(self, body: Stream, length: int | None) -> None:
         """Pass a request body on as it arrives, in chunks of our own if its length is unknown."""
@@ -167,12 +168,7 @@ class ClientConnection(Link):
         if not self._in_head:
             return
         name = name.lower()
-        if name in SPECIAL:
-            self._special.append((name, value))
-            return
-        self._headers.append((name, value))
-        if len(self._headers) > _HEADER_COUNT:
-            raise BackendError("the target sent too many header fields")
+        (self._special if name in SPECIAL else self._headers).append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is whole: decide how the body will be handed over."""
@@ -180,6 +176,8 @@ class ClientConnection(Link):
         if status < 200 and status != 101:  # noqa: PLR2004
             return
         self._in_head = False
+        if len(self._headers) > _HEADER_COUNT:
+            raise BackendError("the target sent too many header fields")
         headers, length, coded = response_fields(self._headers, self._special, http_date)
         self._response = response = Response(status, headers, length=length)
         self._keep = self._parser.should_keep_alive()

@@ -61,16 +61,19 @@ class ConnectionPool:
             connection = self._idle.pop() if self._idle else await self._connection()
             if not connection.usable:
                 continue  # it was lost while it was being handed over
-            reused = connection.exchanges > 0
+            answer = connection.begin(head, request)
             try:
-                return await connection.exchange(head, request)
+                return await answer
             except BackendError:
-                if not (
-                    reused and not connection.answered and request.idempotent and request.repeatable
-                ):
+                if connection.answered or connection.exchanges == 1:
+                    raise
+                if not request.idempotent or not request.repeatable:
                     raise
                 if request.body is not None:
                     request.body.rewind()
+            except BaseException:
+                connection.give_up(answer)
+                raise
 
     async def _connection(self) -> ClientConnection:
         if self._open >= self._limit:

@@ -6,6 +6,7 @@ Header names are lower-cased bytes, in the order in which they came. Framing (`C
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -31,24 +32,16 @@ class HttpRequest(Request):
     what a client sent behind an upgrade before that was accepted.
     """
 
-    __slots__ = (
-        "body",
-        "client",
-        "close",
-        "early",
-        "expects_continue",
-        "headers",
-        "host",
-        "length",
-        "method",
-        "origin",
-        "peer",
-        "scheme",
-        "target",
-        "tried",
-        "upgrade",
-        "version",
-    )
+    # What few requests have stands here and costs the others nothing.
+    length: int | None = None
+    version = "1.1"
+    upgrade: bytes | None = None
+    scheme = b"http"
+    tried: tuple[Any, ...] = ()
+    origin: Sequence[tuple[bytes, bytes]] = ()
+    early: list[bytes] | None = None
+    expects_continue = False
+    close = False
 
     def __init__(
         self,
@@ -58,24 +51,14 @@ class HttpRequest(Request):
         *,
         host: bytes = b"",
         body: Stream | None = None,
-        length: int | None = None,
-        version: str = "1.1",
         peer: str = "",
-        upgrade: bytes | None = None,
     ) -> None:
-        # Written out, not through super().__init__: this runs once for each request.
-        self.key = self.tenant = None
-        self.priority = 0
+        # Not through super().__init__: this runs once for each request.
         self.notes = {}
         self.idempotent = method in IDEMPOTENT
         self.method, self.target, self.headers, self.host = method, target, headers, host
-        self.body, self.length, self.version, self.upgrade = body, length, version, upgrade
+        self.body = body
         self.peer = self.client = peer
-        self.scheme = b"http"
-        self.tried: tuple[Any, ...] = ()
-        self.origin: Headers = []
-        self.early: list[bytes] = []
-        self.close = self.expects_continue = False
 
     @property
     def path(self) -> bytes:

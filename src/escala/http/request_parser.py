@@ -107,8 +107,6 @@ class RequestParser:
             return
         name = name.lower()
         (self._special if name in SPECIAL else self._headers).append((name, value))
-        if len(self._headers) + len(self._special) > self._limits.header_count:
-            raise Refused(431, "too many header fields")
 
     def on_headers_complete(self) -> None:
         """The header section is whole: check what the parser does not, and make the request."""
@@ -116,7 +114,10 @@ class RequestParser:
         version = parser.get_http_version()
         raw_method = parser.get_method()
         method = _METHODS.get(raw_method) or raw_method.decode("latin-1")
-        self._check_size()
+        if self._head_bytes > self._limits.header_size:
+            self._check_size()
+        if len(self._headers) + len(self._special) > self._limits.header_count:
+            raise Refused(431, "too many header fields")
         head = request_head(self._special, version)
         if method == "CONNECT":
             raise Refused(501, "CONNECT is not supported")
@@ -128,19 +129,17 @@ class RequestParser:
         websocket = head.upgrade == b"websocket" and method == "GET" and parser.should_upgrade()
         self._upgrading = websocket
         request = HttpRequest(
-            method,
-            target,
-            self._headers,
-            host=head.host,
-            body=self.body,
-            length=None if head.length == -1 else head.length,
-            version=version,
-            peer=self.peer,
-            upgrade=b"websocket" if websocket else None,
+            method, target, self._headers, host=head.host, body=self.body, peer=self.peer
         )
-        request.origin = head.origin
-        request.close = not parser.should_keep_alive()
-        request.expects_continue = head.expects_continue
+        if version != "1.1":
+            request.version = version
+        if len(self._special) > 1:
+            request.origin = head.origin
+            request.expects_continue = head.expects_continue
+            request.length = None if head.length == -1 else head.length
+            request.upgrade = b"websocket" if websocket else None
+        if not parser.should_keep_alive():
+            request.close = True
         self.in_head = False
         self._head_bytes = 0
         self._pace.body(self._clock())
@@ -156,12 +155,11 @@ class RequestParser:
         return Stream(self._source, remember=self._limits.replay)
 
     def _check_size(self) -> None:
-        """All that came since the header began may be too much; count exactly only then."""
-        if self._head_bytes > self._limits.header_size:
-            fields = (*self._headers, *self._special)
-            size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in fields)
-            if size > self._limits.header_size:
-                raise Refused(431, "the header section is too large")
+        """What came since the header began is too much, bodies included; count exactly."""
+        fields = (*self._headers, *self._special)
+        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in fields)
+        if size > self._limits.header_size:
+            raise Refused(431, "the header section is too large")
 
     def on_body(self, chunk: bytes) -> None:
         """A piece of the body."""

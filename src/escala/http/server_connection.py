@@ -141,7 +141,7 @@ class ServerConnection(Link):
             raise Refused(429, "too many pipelined requests")
         self._wake()
 
-    async def _serve(self) -> None:
+    async def _serve(self) -> None:  # noqa: C901  one loop; a call in it would cost a frame
         queue = self._queue
         while True:
             while not queue:
@@ -160,7 +160,13 @@ class ServerConnection(Link):
                 self._transport.write(_whole(plain(request.status, request.reason)))
                 self._linger()
                 return
-            response = await self._respond(request)
+            try:
+                response = await self._owner.handler(request)
+            except Refused as refused:
+                response = plain(refused.status, refused.reason)
+            except Exception:  # noqa: BLE001  a bug in a handler costs one answer, not the worker
+                sys.excepthook(*sys.exc_info())
+                response = plain(500, "internal error")
             if response.upgraded is not None:
                 self._switch(request, response.upgraded, response)
                 return
@@ -169,15 +175,6 @@ class ServerConnection(Link):
             self._busy = False
             if not self._parser.in_head:
                 self._pace.idle(self._loop.time())
-
-    async def _respond(self, request: HttpRequest) -> Response:
-        try:
-            return await self._owner.handler(request)
-        except Refused as refused:
-            return plain(refused.status, refused.reason)
-        except Exception:  # noqa: BLE001  a bug in a handler costs one answer, not the worker
-            sys.excepthook(*sys.exc_info())
-            return plain(500, "internal error")
 
     async def _answer(self, request: HttpRequest, response: Response) -> bool:
         """Write one answer; False when the connection ends with it."""
@@ -195,10 +192,7 @@ class ServerConnection(Link):
         if isinstance(body, bytes):
             length = (response.length or len(body)) if bodyless else len(body)
             head = response_head(response.status, response.headers, option=option, length=length)
-            if bodyless or not body:
-                self._transport.write(head)
-            else:
-                self._transport.writelines((head, body))
+            self._transport.write(head if bodyless else head + body)
         elif bodyless:
             body.discard()
             self._transport.write(
@@ -253,7 +247,7 @@ class ServerConnection(Link):
         self._upgraded = upgraded
         self._transport.write(switching_head(response.headers, upgraded.protocol))
         self._raw = upgraded.join(self._transport)
-        for data in request.early:
+        for data in request.early or ():
             self._raw(data)
 
     def _hold(self, data: bytes) -> None:
@@ -263,7 +257,7 @@ class ServerConnection(Link):
         if request is None:
             request = self._upgrading = self._queue[-1]
         if isinstance(request, HttpRequest) and data:
-            request.early.append(data)
+            request.early = [*(request.early or ()), data]
             if sum(map(len, request.early)) > self._limits.header_size:
                 self._transport.abort()
 

@@ -19,7 +19,10 @@ class Request:
     is what `--explain` prints.
     """
 
-    __slots__ = ("idempotent", "key", "notes", "priority", "tenant")
+    key: str | None = None
+    idempotent: bool | None = None
+    priority = 0
+    tenant: str | None = None
 
     def __init__(
         self,
@@ -74,13 +77,15 @@ def remaining(now: float) -> float:
     return _deadline.get() - now
 
 
-def shorten(until: float) -> Token[float]:
+def shorten(until: float) -> Token[float] | None:
     """From here on, in this thread or task, no later than `until`; undone by `restore`."""
-    return _deadline.set(min(until, _deadline.get()))
+    return _deadline.set(until) if until < _deadline.get() else None
 
 
-def restore(before: Token[float]) -> None:
+def restore(before: Token[float] | None) -> None:
     """Put back the deadline that `shorten` found."""
+    if before is None:
+        return
     try:
         _deadline.reset(before)
     except ValueError:

@@ -27,9 +27,12 @@ _COLLECTION_TAGS = {None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
 class Node(msgspec.Struct, kw_only=True, eq=False):
-    """A scalar, list or mapping; `size` and `depth` are those with all aliases written out."""
+    """A scalar, list or mapping; `size` and `depth` are those with all aliases written out.
 
-    kind: Literal["scalar", "list", "mapping"]
+    An alias of nothing is a node of the kind "missing".
+    """
+
+    kind: Literal["scalar", "list", "mapping", "missing"]
     mark: Mark
     text: str = ""
     plain: bool = False
@@ -93,7 +96,7 @@ class _Builder:
         node = self._anchors.get(anchor)
         if node is None:
             self._report(mark, f"expected an anchor '&{anchor}' before its alias, found none")
-            node = Node(kind="scalar", mark=mark, plain=True)
+            node = Node(kind="missing", mark=mark)
         self._add(node, None, mark)
 
     def _add(self, node: Node, anchor: str | None, mark: Mark) -> None:
@@ -117,7 +120,7 @@ class _Builder:
 
     def _tag(self, tag: str | None, mark: Mark) -> None:
         if tag is not None:
-            written = tag.replace("tag:yaml.org,2002:", "!!", 1)
+            written = tag.replace("tag:yaml.org,2002:", "!!")
             self._report(mark, f"expected a plain value, found the tag {written}")
 
     def _report(self, mark: Mark, message: str) -> None:
@@ -144,7 +147,7 @@ def _decoded(data: bytes, name: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8", "replace")
+        before = data[: error.start].decode()
         _refuse(
             _place(name, before), f"expected UTF-8 text, found the byte 0x{data[error.start]:02x}"
         )

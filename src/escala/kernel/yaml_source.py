@@ -75,6 +75,8 @@ class _Planting:
 
     def plant(self, node: Node, path: Path) -> Any:  # noqa: ANN401  plain data
         self.document.marks[path] = node.mark
+        if node.kind == "missing":
+            return BROKEN
         if node.kind == "scalar":
             return self._scalar(node, path)
         if node.kind == "list":

@@ -10,12 +10,12 @@ import random
 import selectors
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, TypeAlias, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from escala.errors import Deadlock
 
 _Args = TypeVarTuple("_Args")
-_Steps: TypeAlias = Coroutine[Any, Any, Any] | Generator[Any, None, Any]
+T = TypeVar("T")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -33,7 +33,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.births = itertools.count(1)
         super().__init__(_JumpingSelector(self._jump))
         self.advance(0.0)
-        self.set_task_factory(_virtual_task)
 
     def time(self) -> float:
         """The virtual clock, in seconds."""
@@ -53,6 +52,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def reopen(self) -> None:
         """Let async generators begin again after `shutdown_asyncgens`: a loop may run twice."""
         self._asyncgens_shutdown_called = False
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: object = None,
+        **options: Any,  # noqa: ANN401  newer Pythons have more
+    ) -> asyncio.Task[T]:
+        """Start a task whose name and hash are the same in every run."""
+        if self.get_task_factory() is not None:
+            return super().create_task(coro, name=name, **options)
+        self._check_closed()  # type: ignore[attr-defined]
+        return _VirtualTask(self, coro, name, **options)
 
     def call_at(
         self,
@@ -155,17 +167,20 @@ class _Timer(asyncio.TimerHandle):
 class _VirtualTask(asyncio.Task[Any]):
     """Hashes by age, so that asyncio's own sets of tasks have the same order in every run."""
 
-    def __init__(self, loop: VirtualLoop, coro: _Steps, **options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any],
+        name: object,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
         self._age = next(loop.births)
-        options.setdefault("name", f"task-{self._age}")
-        super().__init__(coro, loop=loop, **options)
+        super().__init__(
+            coro, loop=loop, name=f"task-{self._age}" if name is None else str(name), **options
+        )
 
     def __hash__(self) -> int:
         return self._age
-
-
-def _virtual_task(loop: Any, coro: _Steps, **options: Any) -> asyncio.Task[Any]:  # noqa: ANN401
-    return _VirtualTask(loop, coro, **options)
 
 
 def _steps_a_task(handle: Any) -> bool:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from escala.http.pure.forwarding import HOP_BY_HOP, ORIGIN
@@ -16,19 +16,22 @@ class RequestHead(NamedTuple):
     """`length` is None without a body and -1 when only its end will tell."""
 
     host: bytes
-    length: int | None
-    upgrade: bytes | None
-    expects_continue: bool
-    named: list[bytes]  # values of `Connection` that name other fields
-    origin: list[tuple[bytes, bytes]]
+    length: int | None = None
+    upgrade: bytes | None = None
+    expects_continue: bool = False
+    named: Sequence[bytes] = ()  # values of `Connection` that name other fields
+    origin: Sequence[tuple[bytes, bytes]] = ()
 
 
 def request_head(  # noqa: C901  one case for each field
-    special: Iterable[tuple[bytes, bytes]], version: str
+    special: Sequence[tuple[bytes, bytes]], version: str
 ) -> RequestHead:
     """Read the `SPECIAL` fields; raises `Refused` for what smuggling is made of."""
     if version not in ("1.1", "1.0"):
         raise Refused(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+    if len(special) == 1 and special[0][0] == b"host":  # nearly every GET
+        check_host(1, special[0][1])
+        return RequestHead(special[0][1])
     hosts, host, length, upgrade, expects = 0, b"", None, None, False
     named: list[bytes] = []
     origin: list[tuple[bytes, bytes]] = []

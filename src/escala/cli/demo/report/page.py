@@ -50,7 +50,7 @@ def page(traffic: Traffic, figures: Figures, halves: Sequence[Half]) -> str:
         ),
         _pair(
             "What was done, and what the policies did",
-            "A coloured stretch is an instance that was hurt on purpose; a dark bar below it, the "
+            "A coloured stretch is an instance that was hurt on purpose; a thin bar below it, the "
             "time in which the gateway sent it nothing.",
             halves,
             partial(timeline_chart, others=halves),
