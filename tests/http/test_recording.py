@@ -139,6 +139,7 @@ def test_a_reader_that_goes_away_after_the_end_loses_nothing_for_the_keeper() ->
     setup.inner.feed(b"all")
     setup.inner.finish()
     setup.recording.discard()
+    assert setup.recording.take() == b""
     assert setup.keeper.ends == [b"all"]
     assert not setup.pipe.abandoned
 

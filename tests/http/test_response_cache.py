@@ -179,6 +179,23 @@ def test_a_stale_answer_is_verified_and_renewed() -> None:
     assert world.counts("revalidated", "entries") == [1, 1]
 
 
+def test_the_clients_request_is_itself_again_after_it_was_used_to_ask() -> None:
+    world = World()
+    lines = [(b"if-none-match", b'"v0"'), (b"accept", b"*/*")]
+
+    async def main() -> None:
+        for _ in range(2):
+            request, _ = await world.raw("/", *lines)
+            assert request.headers == lines
+            await world.sleep(61)
+
+    world.run(main())
+    assert [set(asked.headers) for asked in world.origin.asked] == [
+        {b"accept"},
+        {b"accept", b"if-none-match"},
+    ]
+
+
 def test_a_stale_answer_that_changed_is_replaced() -> None:
     world = World()
 

@@ -12,7 +12,7 @@ from tests.http.cache_world import FRESH, Reply, World
 
 from escala.errors import BackendError, BulkheadFull, DeadlineExceeded, RateLimited
 from escala.http.message import HttpRequest, Response
-from escala.kernel.context import shorten
+from escala.kernel.context import serving, shorten
 from escala.kernel.stack import Stack
 from escala.resilience.deadline import Deadline
 
@@ -265,6 +265,46 @@ def test_the_leaders_deadline_is_not_the_others() -> None:
 
     world.run(main())
     assert world.origin.count == 2
+
+
+def test_a_failure_before_the_leaders_deadline_is_everyones() -> None:
+    world = World()
+    world.origin.takes = 1.0
+
+    async def fail() -> Response:
+        raise BackendError("down")
+
+    world.origin.answer = lambda _: fail()
+
+    async def hasty() -> Reply:
+        shorten(1.5)
+        return await world.get()
+
+    async def main() -> None:
+        clients = [world.runtime.spawn(hasty()), world.client(), world.client()]
+        results = await asyncio.gather(*clients, return_exceptions=True)
+        assert {type(result) for result in results} == {BackendError}
+
+    world.run(main())
+    assert world.origin.count == 1
+
+
+def test_what_is_no_response_is_not_waited_for_one_after_another() -> None:
+    world = World()
+
+    async def thing() -> str:
+        await world.sleep(1)
+        return "thing"
+
+    async def ask() -> tuple[str, float]:
+        with serving(HttpRequest("GET", b"/", [], host=b"shop")):
+            return await world.cache.acall(thing), world.runtime.now()
+
+    async def main() -> None:
+        results = await asyncio.gather(*(ask() for _ in range(4)))
+        assert results == [("thing", 1.0), ("thing", 2.0), ("thing", 2.0), ("thing", 2.0)]
+
+    world.run(main())
 
 
 def test_a_waiters_deadline_ends_its_wait_only() -> None:

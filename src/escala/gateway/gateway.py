@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from escala.gateway.explain import explained
@@ -81,14 +82,19 @@ class Gateway:
         )
         return Route(label, config.stack(scope), targets, trusted)
 
-    async def handle(self, request: HttpRequest) -> Response:
+    def handle(self, request: HttpRequest) -> Awaitable[Response]:
         """Answer a request; never raises for what a client or a target did."""
         route = self.router.find(request.method, request.host, request.path)
+        if self._explain or isinstance(route, Miss):
+            return self._told(request, route)
+        return route.handle(request)
+
+    async def _told(self, request: HttpRequest, route: Route | Miss) -> Response:
         if isinstance(route, Miss):
-            response = _no_route(route)
-            return explained(request, response, None) if self._explain else response
-        response = await route.handle(request)
-        return explained(request, response, route) if self._explain else response
+            response, found = _no_route(route), None
+        else:
+            response, found = await route.handle(request), route
+        return explained(request, response, found) if self._explain else response
 
     def open(self) -> None:
         """Start the health checks of upstreams that are new."""

@@ -9,8 +9,7 @@ import httptools
 from escala.http.limits import Limits
 from escala.http.message import HttpRequest
 from escala.http.pure.forwarding import without_named
-from escala.http.pure.pace import Pace
-from escala.http.pure.request_head import SPECIAL, request_head
+from escala.http.pure.request_head import SPECIAL, RequestHead, request_head
 from escala.http.pure.syntax import Refused, origin_form
 from escala.http.stream import Source, Stream
 
@@ -31,20 +30,20 @@ class RequestParser:
         self,
         source: Source,
         limits: Limits,
-        pace: Pace,
-        clock: Callable[[], float],
         on_request: Callable[[HttpRequest], None],
     ) -> None:
-        self._source, self._limits, self._pace, self._clock = source, limits, pace, clock
-        self._on_request = on_request
+        self._source, self._limits, self._on_request = source, limits, on_request
         self._parser = httptools.HttpRequestParser(self)
         self._head_bytes = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: list[tuple[bytes, bytes]] = []
+        self._usual: list[tuple[bytes, bytes]] | None = None
+        self._usual_head = RequestHead(b"")
         self._upgrading = False
         self.in_head = False
         self.body: Stream | None = None
+        self.requests = 0
         self.peer = ""
 
     def feed(self, data: bytes) -> bytes | None:
@@ -93,7 +92,6 @@ class RequestParser:
         self._url = b""
         self._headers = []
         self._special = []
-        self._pace.head(self._clock())
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
@@ -118,7 +116,12 @@ class RequestParser:
             self._check_size()
         if len(self._headers) + len(self._special) > self._limits.header_count:
             raise Refused(431, "too many header fields")
-        head = request_head(self._special, version)
+        if self._special == self._usual and version == "1.1":
+            head = self._usual_head  # only `Host`, and the same as before on this connection
+        else:
+            head = request_head(self._special, version)
+            if len(self._special) == 1:
+                self._usual, self._usual_head = self._special, head
         if method == "CONNECT":
             raise Refused(501, "CONNECT is not supported")
         target = origin_form(method, self._url, head.host)
@@ -142,7 +145,7 @@ class RequestParser:
             request.close = True
         self.in_head = False
         self._head_bytes = 0
-        self._pace.body(self._clock())
+        self.requests += 1
         self._on_request(request)
 
     def _body(self, length: int | None) -> Stream | None:

@@ -16,7 +16,7 @@ from typing import Protocol
 from escala.http.limits import Limits
 from escala.http.link import Link
 from escala.http.message import HttpRequest, Response, plain
-from escala.http.pure.pace import Pace, Verdict
+from escala.http.pure.pace import Pace, Phase, Verdict
 from escala.http.pure.response_head import BODYLESS, response_head, switching_head
 from escala.http.pure.syntax import Refused
 from escala.http.request_parser import RequestParser
@@ -55,12 +55,11 @@ class ServerConnection(Link):
         self._queue: deque[HttpRequest | Refused] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._pace = Pace(self._limits, self._loop.time())
-        self._parser = RequestParser(
-            self, self._limits, self._pace, self._loop.time, self._on_request
-        )
+        self._parser = RequestParser(self, self._limits, self._on_request)
         self._raw: Callable[[bytes], None] | None = None  # after an upgrade
         self._upgrading: HttpRequest | Refused | None = None
         self._task: asyncio.Task[None] | None = None
+        self._lingering = False
         self._closing = False  # nothing more is read as HTTP
         self._busy = False
 
@@ -120,13 +119,6 @@ class ServerConnection(Link):
 
     # Source of a request's body (see `Stream`)
 
-    def resume(self) -> None:
-        """Read on; what did not come in the meantime is not the client's fault."""
-        body = self._parser.body
-        if body is not None:
-            self._pace.paused(self._loop.time(), body.received)
-        super().resume()
-
     def abandon(self) -> None:
         """The handler does not want the rest of this body; the connection ends after the answer."""
         self._closing = True
@@ -153,8 +145,6 @@ class ServerConnection(Link):
                 self._waiter = None
             request = queue.popleft()
             self._busy = True
-            if not self._parser.in_head:
-                self._pace.work()
             if isinstance(request, Refused):
                 self._owner.refused(request.status)
                 self._transport.write(_whole(plain(request.status, request.reason)))
@@ -170,64 +160,69 @@ class ServerConnection(Link):
             if response.upgraded is not None:
                 self._switch(request, response.upgraded, response)
                 return
-            if not await self._answer(request, response):
+            body = response.body
+            ends = self._ends_with(request) or (
+                response.length is None and request.version == "1.0" and type(body) is Stream
+            )
+            if isinstance(body, bytes):
+                self._send_whole(request, response, body, ends=ends)
+            elif not await self._send_stream(request, response, body, ends=ends):
+                self._transport.abort()
+                return
+            if self._full is not None:
+                await self._full
+            if ends:
+                self._end(request)
                 return
             self._busy = False
-            if not self._parser.in_head:
-                self._pace.idle(self._loop.time())
 
-    async def _answer(self, request: HttpRequest, response: Response) -> bool:
-        """Write one answer; False when the connection ends with it."""
-        body = response.body
-        unread = request.body is not None and not request.body.ended
-        close = (
+    def _ends_with(self, request: HttpRequest) -> bool:
+        """Whether the connection ends with the answer to this request."""
+        body = request.body
+        return (
             request.close
-            or unread
-            or request.upgrade is not None
             or self._owner.draining
             or (self._closing and not self._queue)
+            or (body is not None and not body.ended)
+            or request.upgrade is not None
         )
-        option = b"close" if close else b"keep-alive" if request.version == "1.0" else b""
-        bodyless = request.method == "HEAD" or response.status in BODYLESS
-        if isinstance(body, bytes):
-            length = (response.length or len(body)) if bodyless else len(body)
-            head = response_head(response.status, response.headers, option=option, length=length)
-            self._transport.write(head if bodyless else head + body)
-        elif bodyless:
-            body.discard()
-            self._transport.write(
-                response_head(
-                    response.status, response.headers, option=option, length=response.length
-                )
-            )
-        elif not await self._send_stream(request, response, body, option):
-            self._transport.abort()
-            return False
-        elif response.length is None and request.version == "1.0":
-            close = True
-        await self.taken()
-        if not close:
-            return True
-        if unread or self._closing:
+
+    def _send_whole(
+        self, request: HttpRequest, response: Response, body: bytes, *, ends: bool
+    ) -> None:
+        length = len(body)
+        if request.method == "HEAD":
+            length, body = response.length or length, b""
+        elif response.status in BODYLESS:
+            body = b""
+        head = response_head(
+            response.status, response.headers, option=_option(request, ends=ends), length=length
+        )
+        self._transport.write(head + body)
+
+    def _end(self, request: HttpRequest) -> None:
+        if self._closing or (request.body is not None and not request.body.ended):
             self._linger()
         else:
             self._close()
-        return False
 
     async def _send_stream(
-        self, request: HttpRequest, response: Response, body: Stream, option: bytes
+        self, request: HttpRequest, response: Response, body: Stream, *, ends: bool
     ) -> bool:
         """Pass a body on as it arrives; False when it broke off, which the client must notice."""
         write = self._transport.write
         length = response.length
-        chunked = length is None and request.version == "1.1"
-        if length is None and not chunked:
-            option = b"close"
+        bodyless = request.method == "HEAD" or response.status in BODYLESS
+        chunked = length is None and request.version == "1.1" and not bodyless
+        option = _option(request, ends=ends)
         write(
             response_head(
                 response.status, response.headers, option=option, length=length, chunked=chunked
             )
         )
+        if bodyless:
+            body.discard()
+            return True
         sent = 0
         try:
             while chunk := await body.read():
@@ -268,7 +263,6 @@ class ServerConnection(Link):
     def _refuse(self, refused: Refused) -> None:
         """Answer what came before, then this, then close."""
         self._closing = True
-        self._pace.work()
         if self._parser.fail(refused):
             # The handler of the request that it broke answers with this refusal.
             self._owner.refused(refused.status)
@@ -283,7 +277,7 @@ class ServerConnection(Link):
     def _linger(self) -> None:
         """Close without a reset: unread bytes would make the kernel drop our answer."""
         self._closing = True
-        self._pace.linger(self._loop.time())
+        self._lingering = True
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
 
@@ -306,12 +300,14 @@ class ServerConnection(Link):
         """Judge the client's pace; called about once a second."""
         if self._upgraded is not None:
             return
-        body = self._parser.body
-        reading = body is not None and not body.paused and not self._pauses
+        parser = self._parser
+        reading = parser.body is not None and not parser.body.paused and not self._pauses
         verdict = self._pace.judge(
             now,
+            self._phase(),
+            parser.requests,
             unsent=self._transport.get_write_buffer_size(),
-            received=body.received if body is not None and reading else None,
+            received=parser.body.received if parser.body is not None and reading else None,
         )
         match verdict:
             case Verdict.CUT:
@@ -320,6 +316,22 @@ class ServerConnection(Link):
                 self._close()
             case Verdict.SLOW_HEAD | Verdict.SLOW_BODY:
                 self._refuse(Refused(408, verdict.value))
+
+    def _phase(self) -> Phase:
+        if self._lingering:
+            return Phase.LINGER
+        if self._parser.in_head:
+            return Phase.HEAD
+        if self._busy or self._queue:
+            return Phase.BUSY
+        return Phase.IDLE if self._parser.requests else Phase.FRESH
+
+
+def _option(request: HttpRequest, *, ends: bool) -> bytes:
+    """The `Connection` field of an answer; HTTP/1.1 stays open unless told otherwise."""
+    if ends:
+        return b"close"
+    return b"keep-alive" if request.version == "1.0" else b""
 
 
 def _whole(refusal: Response) -> bytes:

@@ -1,6 +1,8 @@
 """Whether a client keeps pace: header in time, body not in drips, answers taken, no idling on.
 
-Judged about once a second for each connection, so that no request pays for a timer of its own.
+Judged by looking at each connection about once a second, so that no request pays for a timer
+or reads a clock. What is seen for the first time counts from then: a verdict comes up to one
+look late, never early.
 """
 
 from __future__ import annotations
@@ -11,6 +13,16 @@ import math
 from escala.http.limits import Limits
 
 _LINGER = 2.0  # seconds of reading on after a refusal, so that the client sees the answer
+
+
+class Phase(enum.Enum):
+    """What a connection is doing."""
+
+    FRESH = "fresh"  # nothing has come yet
+    HEAD = "head"  # inside a header section
+    BUSY = "busy"  # it is we who take time
+    IDLE = "idle"  # everything is answered
+    LINGER = "linger"  # the last word is said
 
 
 class Verdict(enum.Enum):
@@ -24,51 +36,51 @@ class Verdict(enum.Enum):
 
 
 class Pace:
-    """One connection's clock. Times are seconds of whatever clock the caller reads."""
+    """What was seen of one connection. Times are seconds of whatever clock the caller reads."""
 
-    __slots__ = ("_due", "_late", "_limits", "_mark", "_stuck", "_then")
+    __slots__ = ("_body", "_limits", "_seen", "_since", "_stuck")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
-        self._due = now + limits.header_time
-        self._late = Verdict.CLOSE
-        self._mark, self._then = now, 0
+        self._seen: tuple[Phase, int] = (Phase.FRESH, 0)
+        self._since = now
+        self._body = (now, 0)  # when, and how many bytes of it had come
         self._stuck = (0, now)
 
-    def head(self, now: float) -> None:
-        """A header section begins."""
-        self._due, self._late = now + self._limits.header_time, Verdict.SLOW_HEAD
+    def judge(
+        self, now: float, phase: Phase, request: int, *, unsent: int, received: int | None
+    ) -> Verdict:
+        """Look at a connection that is in a phase of its request number `request`.
 
-    def body(self, now: float) -> None:
-        """The header section is whole; a body may follow."""
-        self._due = math.inf
-        self._mark, self._then = now, 0
-
-    def work(self) -> None:
-        """It is we who take time now."""
-        self._due = math.inf
-
-    def idle(self, now: float) -> None:
-        """Everything is answered."""
-        self._due, self._late = now + self._limits.keepalive, Verdict.CLOSE
-
-    def linger(self, now: float) -> None:
-        """The last word is said."""
-        self._due, self._late = now + _LINGER, Verdict.CUT
-
-    def paused(self, now: float, received: int) -> None:
-        """We did not read for a while: what did not come then is not the client's fault."""
-        self._mark, self._then = now, received
-
-    def judge(self, now: float, *, unsent: int, received: int | None) -> Verdict:
-        """`unsent` bytes wait to be taken; `received` of a body we read (None: not reading one)."""
+        `unsent` bytes wait to be taken; `received` bytes of its body have come, None while there
+        is no body to read or it is we who do not read it.
+        """
         limits = self._limits
         if not unsent or unsent != self._stuck[0]:
             self._stuck = (unsent, now)
         elif now - self._stuck[1] > limits.write_stall:
             return Verdict.CUT
-        if received is not None and (window := now - self._mark) >= limits.body_window:
-            if received - self._then < limits.body_rate * window:
+        fresh = (phase, request) != self._seen
+        if fresh:
+            self._seen, self._since = (phase, request), now
+        if fresh or received is None:
+            self._body = (now, received or 0)
+        elif (window := now - self._body[0]) >= limits.body_window:
+            if received - self._body[1] < limits.body_rate * window:
                 return Verdict.SLOW_BODY
-            self._mark, self._then = now, received
-        return self._late if now > self._due else Verdict.FINE
+            self._body = (now, received)
+        time, late = self._allowance(phase)
+        return late if now - self._since > time else Verdict.FINE
+
+    def _allowance(self, phase: Phase) -> tuple[float, Verdict]:
+        match phase:
+            case Phase.FRESH:
+                return self._limits.header_time, Verdict.CLOSE
+            case Phase.HEAD:
+                return self._limits.header_time, Verdict.SLOW_HEAD
+            case Phase.IDLE:
+                return self._limits.keepalive, Verdict.CLOSE
+            case Phase.LINGER:
+                return _LINGER, Verdict.CUT
+            case Phase.BUSY:
+                return math.inf, Verdict.FINE

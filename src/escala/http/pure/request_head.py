@@ -29,9 +29,6 @@ def request_head(  # noqa: C901  one case for each field
     """Read the `SPECIAL` fields; raises `Refused` for what smuggling is made of."""
     if version not in ("1.1", "1.0"):
         raise Refused(505, "this server speaks HTTP/1.1 and HTTP/1.0")
-    if len(special) == 1 and special[0][0] == b"host":  # nearly every GET
-        check_host(1, special[0][1])
-        return RequestHead(special[0][1])
     hosts, host, length, upgrade, expects = 0, b"", None, None, False
     named: list[bytes] = []
     origin: list[tuple[bytes, bytes]] = []
