@@ -37,9 +37,15 @@ class Shop:
         """Serve one request (or the server's start and stop)."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
+            self.close()
         elif scope["type"] == "http":
             answer = await self._answer(scope, receive)
             await answer.send(send, with_body=scope["method"] != "HEAD")
+
+    def close(self) -> None:
+        """Let the threads finish and close the database."""
+        self._threads.shutdown()
+        self._database.close()
 
     async def _answer(self, scope: dict[str, Any], receive: Receive) -> Answer:
         path, method = scope["path"], scope["method"]

@@ -23,6 +23,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -31,12 +32,22 @@ class Database:
         if found is None:
             # `rw`, not `rwc`: a mistyped path is an error, not a new empty shop.
             uri = f"{self._path.absolute().as_uri()}?mode=rw"
-            found = sqlite3.connect(uri, uri=True, timeout=0.05, isolation_level=None)
+            # Each thread uses its own; only `close` reaches for those of others.
+            found = sqlite3.connect(
+                uri, uri=True, timeout=0.05, isolation_level=None, check_same_thread=False
+            )
+            self._opened.append(found)
             found.row_factory = sqlite3.Row
             found.execute("PRAGMA synchronous = NORMAL")
             found.execute("PRAGMA cache_size = -8000")
             self._local.connection = found
         return found
+
+    def close(self) -> None:
+        """Close the connections of all threads, once none of them works any more."""
+        while self._opened:
+            self._opened.pop().close()
+        self._local = threading.local()
 
     @Retry(on=(Busy,), attempts=6, base=0.01, cap=0.1)
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:

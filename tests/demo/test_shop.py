@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,16 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shop(filled: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def shop(filled: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     monkeypatch.setenv("SHOP_FAULTS", "1")
-    return Shop(filled)
+    with contextlib.closing(Shop(filled)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def database(filled: Path) -> Iterator[Database]:
+    with contextlib.closing(Database(filled)) as opened:
+        yield opened
 
 
 def ask(
@@ -173,12 +181,11 @@ def test_without_the_switch_there_are_no_faults(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SHOP_FAULTS", raising=False)
-    assert ask(Shop(filled), "POST", "/faults", b'{"errors": 1}').status == 405
+    with contextlib.closing(Shop(filled)) as shop:
+        assert ask(shop, "POST", "/faults", b'{"errors": 1}').status == 405
 
 
-def test_a_failing_order_leaves_no_trace(filled: Path) -> None:
-    database = Database(filled)
-
+def test_a_failing_order_leaves_no_trace(database: Database) -> None:
     def work(db: sqlite3.Connection) -> None:
         db.execute("UPDATE product SET stock = 0 WHERE id = 20")
         raise ValueError
@@ -189,8 +196,7 @@ def test_a_failing_order_leaves_no_trace(filled: Path) -> None:
     assert left["stock"] > 0
 
 
-def test_a_locked_database_is_tried_again(filled: Path) -> None:
-    database = Database(filled)
+def test_a_locked_database_is_tried_again(filled: Path, database: Database) -> None:
     other = sqlite3.connect(filled, isolation_level=None)
 
     async def while_locked() -> float:
