@@ -110,12 +110,14 @@ def _requests(servers: Servers, wanted: int, report: Report) -> None:
         warm += fire(url, seconds=min(SLICE, wanted / 20_000), script=script).requests
     say(f"{warm:,} requests to warm up, worker {escala.rss_mb():.1f} MB")
     before, first = escala.memory(), escala.rss_mb()
-    sent, errors, fewest = 0, 0, math.inf
+    sent, errors, fewest, middle = 0, 0, math.inf, before
     while sent < wanted and time.monotonic() - began < LONGEST:
         load = fire(url, seconds=min(SLICE, wanted / 20_000), script=script)
         sent += load.requests
         errors += load.errors
         fewest = min(fewest, load.in_flight)
+        if sent < wanted / 2:
+            middle = escala.memory()
         say(f"{sent:,} of {wanted:,} requests, worker {escala.rss_mb():.1f} MB")
     after = escala.memory()
     if after.keys() != before.keys():
@@ -132,6 +134,7 @@ def _requests(servers: Servers, wanted: int, report: Report) -> None:
         "endurance.rss_before_mb": first,
         "endurance.rss_after_mb": escala.rss_mb(),
         "endurance.rss_growth_mb": growth(before, after),
+        "endurance.rss_growth_second_half_mb": growth(middle, after),
     }
 
 
