@@ -309,6 +309,21 @@ def test_the_cache_spares_the_target(started: list[Child], tmp_path: Path) -> No
     assert "age" in front.get("/cached").headers
 
 
+def test_a_stale_answer_is_refreshed_behind_the_scenes_and_conditionally(
+    started: list[Child], tmp_path: Path
+) -> None:
+    port = service(started, "a")
+    policies = [{"cache": {"stale_while_revalidate": "60s"}}]
+    front = gateway(started, tmp_path, stack([port], policies, explain=True))
+    assert front.get("/brief").headers["escala-cache"] == "miss"
+    time.sleep(1.5)
+    stale = front.get("/brief")
+    assert (stale.headers["escala-cache"], stale.body) == ("stale", b"a")
+    time.sleep(0.3)
+    assert eval(front.get("/served").body)[b"304"] == 1  # noqa: S307  our own repr
+    assert front.get("/brief").headers["escala-cache"] == "hit"
+
+
 def test_a_killed_target_costs_no_get(started: list[Child], tmp_path: Path) -> None:
     first, second = service(started, "a"), service(started, "b")
     front = gateway(started, tmp_path, stack([first, second], RETRY, upstream_health=HEALTH))

@@ -62,6 +62,11 @@ class Service:
                 answer(int(args["code"]), self.name)
             case "cached":
                 answer(200, self.name, "Cache-Control: max-age=60", 'ETag: "1"')
+            case "brief":
+                same = fields.get("if-none-match") == '"1"'
+                fresh = "Cache-Control: max-age=1, stale-while-revalidate=60"
+                answer(304 if same else 200, b"" if same else self.name, fresh, 'ETag: "1"')
+                self.served[b"304"] = self.served.get(b"304", 0) + same
             case "slow":
                 await asyncio.sleep(float(args["s"]))
                 answer(200, self.name)

@@ -9,7 +9,8 @@ from escala.http.message import HttpRequest, Response
 if TYPE_CHECKING:
     from escala.gateway.route import Route
 
-_ANSWERS = frozenset({"hit", "stale"})  # cache decisions that end the way through the stack
+# Cache decisions that end the way through the stack.
+_ANSWERS = frozenset({"hit", "stale", "coalesced"})
 
 
 def explained(request: HttpRequest, response: Response, route: Route | None) -> Response:
@@ -22,6 +23,8 @@ def explained(request: HttpRequest, response: Response, route: Route | None) -> 
     told["attempts"] = str(len(request.tried))
     if "cache" in notes:
         told["cache"] = notes["cache"]
+    if "cache_refused" in notes:
+        told["cache-refused"] = notes["cache_refused"]
     headers = [
         *response.headers,
         *((f"escala-{name}".encode(), value.encode("latin-1")) for name, value in told.items()),

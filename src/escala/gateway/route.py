@@ -49,7 +49,7 @@ class Route:
         self.targets = targets
         self.metrics = RouteMetrics()
         self._around = stack.around
-        self._send = targets.send
+        self._attempt = functools.partial(targets.send, self._head)
         self._trusted = trusted
         self._tails: dict[tuple[str, bytes], bytes] = {}
         self._now: Callable[[], float] = time.monotonic  # noqa: TID251  measures, decides nothing
@@ -72,8 +72,7 @@ class Route:
                 # A small body is taken whole before anything is counted or timed: how slowly a
                 # client sends must hold no slot and count against no target.
                 await request.body.gather()
-            attempt = functools.partial(self._send, request, self._head)
-            response = await self._around(attempt, colours.loop)
+            response = await self._around(self._attempt, colours.loop)
         except Rejected as error:
             response = self._rejected(request, error)
         except (DeadlineExceeded, NoHealthyBackend, BackendError) as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from escala.errors import BackendError, BackendUnreachable
 from escala.http.connection_pool import ConnectionPool
 from escala.http.message import HttpRequest, Response
+from escala.kernel.context import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,13 @@ class Targets:
             for target in upstream.targets
         }
 
-    async def send(self, request: HttpRequest, head: Callable[[HttpRequest], bytes]) -> Response:
-        """One attempt at one target, another than those tried before if there is one."""
+    async def send(self, head: Callable[[HttpRequest], bytes]) -> Response:
+        """One attempt at one target, another than those tried before if there is one.
+
+        The innermost call of a stack: it sends the current request, which need not be the one
+        that the stack was entered with (a cache that revalidates sends one of its own).
+        """
+        request = cast("HttpRequest", current.get())
         upstream = self.upstream
         if request.tried and request.body is not None:
             request.body.rewind()

@@ -32,4 +32,4 @@ def _spelled(value: object) -> object:
         return value.text
     if isinstance(value, Composite):
         return plain(value.plain())
-    raise NotImplementedError(f"{type(value).__name__} has no spelling in configuration")
+    raise TypeError(f"{type(value).__name__} has no spelling in configuration")
