@@ -1,4 +1,4 @@
-"""Scalability patterns as production Python: one library, one gateway, one simulator.
+"""Scalability patterns as production Python: a library, a gateway, a virtual clock for tests.
 
 Names are imported when they are first used, so that `import escala` costs next to nothing.
 """
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from escala import errors as errors
     from escala.balancing import HealthCheck, LeastConnections, RoundRobin, Upstream
     from escala.kernel.context import Request
     from escala.kernel.policy import Policy
+    from escala.kernel.runtime import time_left
     from escala.kernel.stack import Stack
     from escala.limiting import TokenBucket
     from escala.resilience import Bulkhead, CircuitBreaker, Deadline, Retry, RetryBudget, Timeout
@@ -33,6 +35,7 @@ _HOMES = {
     "Timeout": "escala.resilience",
     "TokenBucket": "escala.limiting",
     "Upstream": "escala.balancing",
+    "time_left": "escala.kernel.runtime",
 }
 
 __all__ = [
@@ -51,10 +54,13 @@ __all__ = [
     "TokenBucket",
     "Upstream",
     "__version__",
+    "time_left",
 ]
 
 
 def __getattr__(name: str) -> object:
+    if name == "errors":
+        return import_module("escala.errors")
     home = _HOMES.get(name)
     if home is None:
         msg = f"module 'escala' has no attribute {name!r}"

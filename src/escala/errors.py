@@ -27,7 +27,8 @@ class Rejected(EscalaError):
     def __str__(self) -> str:
         text = f"{self.policy}: {self.reason}"
         if self.retry_after is not None:
-            text += f"; try again in {self.retry_after:.3g} s"
+            digits = ".3g" if self.retry_after < 100 else ".0f"  # noqa: PLR2004  never "1e+03"
+            text += f"; try again in {self.retry_after:{digits}} s"
         return text
 
 

@@ -63,6 +63,8 @@ class Upstream:
         panic: bool = False,
         rng: random.Random | None = None,
     ) -> None:
+        if isinstance(targets, str):
+            raise ConfigError(f"upstream {name}: expected a list of targets, found {targets!r}")
         self.name, self.health, self.panic = name, health, panic
         self.balance = balancer(balance) if isinstance(balance, str) else balance or RoundRobin()
         made = (each if isinstance(each, Target) else Target(each) for each in targets)

@@ -42,7 +42,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("escala"):
             raise
-        print(f'escala {name} needs {error.name}: pip install "escala[serve]"', file=sys.stderr)
+        extra = "demo" if name == "demo" else "serve"
+        print(f'escala {name} needs {error.name}: pip install "escala[{extra}]"', file=sys.stderr)
     except BrokenPipeError:
         sys.stderr.close()  # who read our output has gone: there is no one to tell
         return 1

@@ -71,8 +71,9 @@ class Gateway:
 
     def _route(self, config: RouteConfig, targets: Targets, trusted: TrustedProxies) -> Route:
         label = config.path if config.host is None else f"{config.host}{config.path}"
-        if config.methods:
-            label = f"{','.join(config.methods)} {label}"
+        same = [each for each in self.stack.routes if (each.path, each.host) == _place(config)]
+        if len(same) > 1 and config.methods:
+            label = f"{label} {','.join(config.methods)}"  # metrics must tell them apart
         scope = Scope(
             name=label,
             judge=_failed,
@@ -145,6 +146,10 @@ def _targets(name: str, config: UpstreamConfig) -> Targets:
         idle=config.connections.idle_timeout,
         connect=config.connect_timeout,
     )
+
+
+def _place(config: RouteConfig) -> tuple[str, str | None]:
+    return config.path, config.host
 
 
 def _no_route(miss: Miss) -> Response:

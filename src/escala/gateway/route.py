@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from escala.gateway.targets import Targets
     from escala.kernel.stack import Stack
 
+# What a stranger is told; who runs the gateway reads the reason with `--explain`.
+_PUBLIC = {429: "too many requests, try again later", 503: "temporarily unavailable"}
 _END = b"via: 1.1 escala\r\n\r\n"
 _TAILS = 4096  # connections whose lines are remembered; beyond, they are simply made again
 
@@ -134,13 +136,14 @@ class Route:
             return plain(error.status, error.reason)
         kind = error.policy.rpartition(".")[2]
         request.notes["rejected"] = kind
+        request.notes["reason"] = str(error)
         self.metrics.reject(kind)
         status = 429 if isinstance(error, RateLimited) else 503
         extra = [(b"escala-rejected", kind.encode())]
         if error.retry_after is not None:
             seconds = max(1, math.ceil(min(error.retry_after, 1e6)))  # never earlier than true
             extra.append((b"retry-after", b"%d" % seconds))
-        return plain(status, str(error), *extra)
+        return plain(status, _PUBLIC[status], *extra)
 
 
 def _failed(error: Exception) -> Response:

@@ -6,13 +6,17 @@ read, so that one run reports everything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from escala.balancing.target_url import TargetUrl
 from escala.gateway.address import Address
+from escala.http.message import KEYS
 from escala.kernel.problem import BROKEN, Path, dotted
 from escala.kernel.wrong_value import not_among
+
+_HEADER_KEY = re.compile("header:[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 Finding: TypeAlias = tuple[Path, str]
 Maybe: TypeAlias = Any  # a struct of the stack file, a `Draft` of one, or `BROKEN`
@@ -24,6 +28,7 @@ def faults(stack: Maybe) -> Iterator[Finding]:
     yield from _targets(stack)
     yield from _upstream_names(stack)
     yield from _duplicate_routes(stack)
+    yield from _keys(stack)
 
 
 def oddities(stack: Maybe) -> Iterator[Finding]:
@@ -88,6 +93,19 @@ def _duplicate_routes(stack: Maybe) -> Iterator[Finding]:
                 yield ("routes", at), f"{message} as well"
                 break
         same.append((at, methods))
+
+
+def _keys(stack: Maybe) -> Iterator[Finding]:
+    """A key that requests do not have would quietly count all clients as one."""
+    for at, route in _routes(stack):
+        policies = route.policies if isinstance(route.policies, tuple) else ()
+        for place, entry in enumerate(policies):
+            if entry is BROKEN:
+                continue
+            key = getattr(entry.options, "key", None)
+            if isinstance(key, str) and key not in KEYS and not _HEADER_KEY.fullmatch(key):
+                path = ("routes", at, "policies", place, entry.name, "key")
+                yield path, not_among("keys", (*KEYS, "header:<name>"), key)
 
 
 def _routes(stack: Maybe) -> Iterator[tuple[int, Maybe]]:

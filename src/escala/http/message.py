@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
+KEYS = ("client_ip", "method", "host", "path")  # what requests can be grouped by, and headers
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 IDEMPOTENT = SAFE | {"PUT", "DELETE"}
 

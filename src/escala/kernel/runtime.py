@@ -270,6 +270,17 @@ class Colours:
 
 
 colours = Colours()
+
+
+def time_left() -> float:
+    """Seconds until the deadline around the current call; inf without one, negative when late.
+
+    Give it to whatever client you call as its timeout: `get(url, timeout=escala.time_left())`.
+    In sync code nothing else can end a call that takes too long.
+    """
+    return remaining(colours.thread.now())
+
+
 _STOPPED = ("coroutine raised StopIteration",)
 
 

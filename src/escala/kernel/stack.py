@@ -23,7 +23,7 @@ class Stack(Policy):
     def __init__(self, *policies: Policy) -> None:
         for policy in policies:
             if not isinstance(policy, Policy):
-                msg = f"a Stack takes policies, outermost first; found {policy!r}"
+                msg = f"write Stack(policy, policy, ...), outermost first; found {policy!r}"
                 raise TypeError(msg)
         self.policies = policies
         self.repeats = any(policy.repeats for policy in policies)

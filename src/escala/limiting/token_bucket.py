@@ -94,9 +94,8 @@ class TokenBucket(Policy):
             max_keys=self.options.max_keys,
         )
         self._lines = WaitingLines[Parker](self._machine.keys, self._machine.burst)
-        of = f" for this {self._key}" if self._key else ""
         part = "" if share == 1 else f" (1 of {share} processes' shares)"
-        self._reason = f"the limit of {limit.text}{part} is used up{of}"
+        self._reason = f"the limit of {limit.text}{part} is used up"
 
     @classmethod
     def build(cls, options: Options, scope: Scope) -> Self:
@@ -120,7 +119,8 @@ class TokenBucket(Policy):
         with self._lock:
             wait = self._machine.take(key, 1, runtime.now())
         if wait:
-            raise RateLimited(self.name, self._reason, wait)
+            whose = f" for this {self._key}" if self._key and key != "" else ""
+            raise RateLimited(self.name, self._reason + whose, wait)
         return await call()
 
     def acquire(

@@ -91,6 +91,10 @@ class Bulkhead(Policy):
         """How many calls wait for one."""
         return self._machine.waiting
 
+    def snapshot(self) -> dict[str, float]:
+        """For metrics: slots `in_use`, and calls `waiting` for one."""
+        return {"in_use": float(self.options.slots - self.free), "waiting": float(self.waiting)}
+
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Run the call in a slot; see the class."""
         with self._lock:

@@ -118,6 +118,14 @@ class CircuitBreaker(Policy):
         """Closed, open or half-open; an open one becomes half-open with the first call after."""
         return self._machine.state
 
+    def snapshot(self) -> dict[str, float]:
+        """For metrics: `open` and `half_open` are 1 while it is that."""
+        state = self._machine.state
+        return {
+            "open": float(state is BreakerState.OPEN),
+            "half_open": float(state is BreakerState.HALF_OPEN),
+        }
+
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Run the call, or refuse it; see the class."""
         machine = self._machine

@@ -139,7 +139,8 @@ class InVirtualTime(RuleBasedStateMachine):
         self.burst = burst
         self.now = 0.0
         self.waiting: list[Turn[str]] = []
-        self.served: list[tuple[float, int]] = []  # at its due moment, so many tokens
+        self.served: list[tuple[float, int]] = []  # at which moment, so many tokens
+        self.told: dict[Turn[str], float] = {}  # when a turn moved up, perhaps to the past
 
     @rule(cost=st.integers(1, 3))
     def come(self, cost: int) -> None:
@@ -157,7 +158,7 @@ class InVirtualTime(RuleBasedStateMachine):
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         turn = self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1)))
-        self.moved(self.lines.left(turn))
+        self.moved(self.lines.left(turn), self.now)
 
     @rule(pause=st.sampled_from([0.25, 0.5, 1.0, 3.0]), late=st.booleans())
     def pass_time(self, pause: float, late: bool) -> None:
@@ -165,12 +166,14 @@ class InVirtualTime(RuleBasedStateMachine):
         while due := [turn for turn in self.waiting if turn.due <= self.now - 0.25 * late]:
             turn = self.waiting.pop(0)
             assert turn is due[0], "first come, first served"
-            self.served.append((turn.due, turn.cost))
-            self.moved(self.lines.served(turn))
+            at = max(turn.due, self.told.get(turn, 0.0))
+            self.served.append((at, turn.cost))
+            self.moved(self.lines.served(turn), at)
 
-    def moved(self, turn: Turn[str] | None) -> None:
+    def moved(self, turn: Turn[str] | None, at: float) -> None:
         if turn is not None:
             assert turn is self.waiting[0], "only the next one is told"
+            self.told[turn] = at
 
     @invariant()
     def never_more_than_burst_and_rate(self) -> None:

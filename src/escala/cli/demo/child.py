@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +19,14 @@ START_PATIENCE = 15.0
 STOP_PATIENCE = 5.0
 _STEP = 0.02
 _OK = 200
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """Between fork and exec: should the demo be killed hard, its children go with it (Linux)."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Child:
@@ -53,6 +63,7 @@ class Child:
                 stderr=log,
                 env=self._environment,
                 process_group=0,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  the demo has one thread
             )
         if self._nice:
             with contextlib.suppress(OSError):
