@@ -455,3 +455,89 @@ def test_a_caller_cancelled_after_the_head_came_drops_the_stream() -> None:
         assert target.released == [False]
 
     virtually(main())
+
+
+def test_a_body_that_is_sent_again_has_one_reader_and_gets_there_whole() -> None:
+    """A target answers early and keeps the connection; the retry must not share the body."""
+
+    async def main() -> None:
+        first, second = Target(), Target()
+        body = Stream(Upload(), remember=1000)
+        early = asyncio.create_task(first.ask([], "POST", body=body))
+        await settle(100)
+        body.feed(b"abc")
+        await settle()
+        first.connection.data_received(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+        assert (await early).status == 503
+        body.rewind()
+        again = asyncio.create_task(second.ask([], "POST", body=body))
+        await settle(100)
+        for chunk in (b"def", b"ghi"):
+            body.feed(chunk)
+            await settle()
+        body.finish()
+        await settle()
+        second.connection.data_received(OK + b"Content-Length: 0\r\n\r\n")
+        assert (await again).status == 200
+        await settle()
+        assert second.wire.out[len(HEAD) :].endswith(
+            b"3\r\nabc\r\n3\r\ndef\r\n3\r\nghi\r\n0\r\n\r\n"
+        )
+        assert first.wire.aborted
+        assert first.released == [False]
+        assert second.released == [True]
+
+    virtually(main())
+
+
+def test_two_readers_of_one_body_are_refused() -> None:
+    async def main() -> None:
+        body = Stream(Upload())
+        reading = asyncio.create_task(body.read())
+        await settle()
+        with pytest.raises(RuntimeError, match="two readers"):
+            await body.read()
+        body.feed(b"x")
+        assert await reading == b"x"
+
+    virtually(main())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 999 Denied\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\nab",
+        OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_answers_that_no_client_can_be_given(answer: bytes) -> None:
+    with pytest.raises(BackendError):
+        told(answer)
+
+
+def test_a_trailer_without_end_breaks_the_answer() -> None:
+    async def main() -> None:
+        target = Target()
+        response = await target.ask(OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        target.connection.data_received(b"0\r\nX: ")
+        for _ in range(100):
+            if not target.wire.closed:
+                target.connection.data_received(b"a" * 10_000)
+        assert target.wire.aborted
+        assert isinstance(response.body, Stream)
+
+    virtually(main())
+
+
+def test_many_small_chunks_are_no_trailer() -> None:
+    async def main() -> None:
+        target = Target()
+        response = await target.ask(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+        assert isinstance(response.body, Stream)
+        for _ in range(100_000):
+            target.connection.data_received(b"1\r\nx\r\n")
+            response.body.take()
+        assert not target.wire.closed
+
+    virtually(main())

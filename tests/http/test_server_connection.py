@@ -587,3 +587,27 @@ def test_a_refusal_inside_a_body_reaches_the_handler() -> None:
     wire, _ = talk(CHUNKED + b"5dc\r\n" + b"x" * 1500, handler, Limits(body_size=1000))
     assert statuses(wire.out) == [413]
     assert caught[0].status == 413
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nX: ", b"3;"], ids=["trailer", "extension"])
+def test_what_comes_without_being_body_is_bounded_too(endless: bytes) -> None:
+    server = Server(echo)
+
+    async def main() -> Wire:
+        connection, wire = server.connect()
+        connection.data_received(CHUNKED + b"3\r\nabc\r\n" + endless)
+        for _ in range(20):
+            connection.data_received(b"a" * 10_000)
+            await settle()
+        return wire
+
+    assert statuses(virtually(main()).out) == [431]
+
+
+def test_a_fault_of_ours_never_leaves_a_client_waiting(capsys: pytest.CaptureFixture[str]) -> None:
+    async def handler(request: HttpRequest) -> Response:
+        return Response(12345, [])  # there is no such status line
+
+    wire, _ = talk(GET + b"\r\n", handler)
+    assert wire.aborted
+    assert "12345" in capsys.readouterr().err

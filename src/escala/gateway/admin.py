@@ -79,7 +79,7 @@ class Admin:
     async def _status(self, request: HttpRequest) -> Response:
         query = parse_qs(request.target.partition(b"?")[2].decode("latin-1"))
         asked = query.get("since", ["0"])[0]
-        since = int(asked) if asked.isdigit() and len(asked) < 16 else 0  # noqa: PLR2004
+        since = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 16 else 0  # noqa: PLR2004
         workers = await self._gateway.statuses()
         total = merged(list(workers.values())) if workers else {"routes": [], "upstreams": {}}
         for route in total["routes"]:

@@ -117,7 +117,7 @@ class Gateway:
     def retried(self, policy: str) -> None:
         """Count a second try, by the name of the policy that made it."""
         for route in self._routes.values():
-            if policy.startswith(f"{route.label}."):
+            if policy.rpartition(".")[0] == route.label:
                 route.metrics.retries += 1
 
     def snapshot(self) -> dict[str, Any]:

@@ -61,8 +61,7 @@ class ClientConnection(Link):
             self._break(BackendError(_UNASKED))
             return
         self.answered = True
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)  # since a body's last byte: trailers and extensions too
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -71,8 +70,8 @@ class ClientConnection(Link):
         except httptools.HttpParserError as error:
             self._break(BackendError(f"the target's answer is not HTTP: {error}"))
             return
-        if self._in_head and self._head_bytes > _HEADER_SIZE:
-            self._break(BackendError("the target's header section is too large"))
+        if self._head_bytes > _HEADER_SIZE and not self._complete:
+            self._break(BackendError("the target's header section or trailer is too large"))
 
     def eof_received(self) -> bool:
         """An answer without a length ends here; any other is cut off."""
@@ -121,7 +120,13 @@ class ClientConnection(Link):
         else:
             self._transport.write(head)
             self._sender = self._loop.create_task(self._send(body, request.length))
+            body.on_rewind = self._stop_sending
         return answer
+
+    def _stop_sending(self) -> None:
+        """The body goes to another target; one that answered before it had all cannot be reused."""
+        if self._sender is not None:
+            self._break(BackendError("the request is sent to another target"))
 
     def give_up(self, answer: asyncio.Future[Response]) -> None:
         """End an exchange that failed or that no one waits for; the connection goes with it.
@@ -173,11 +178,19 @@ class ClientConnection(Link):
     def on_headers_complete(self) -> None:
         """The head is whole: decide how the body will be handed over."""
         status = self._parser.get_status_code()
+        if not 100 <= status <= 599:  # noqa: PLR2004  RFC 9110 section 15
+            raise BackendError(f"the target answered with the status {status}")
         if status < 200 and status != 101:  # noqa: PLR2004
             return
         self._in_head = False
+        self._head_bytes = 0
         if len(self._headers) > _HEADER_COUNT:
             raise BackendError("the target sent too many header fields")
+        if any(
+            name == b"transfer-encoding" and value.strip().lower() != b"chunked"
+            for name, value in self._special
+        ):
+            raise BackendError("the target used a transfer coding other than chunked")
         headers, length, coded = response_fields(self._headers, self._special, http_date)
         self._response = response = Response(status, headers, length=length)
         self._keep = self._parser.should_keep_alive()
@@ -200,6 +213,7 @@ class ClientConnection(Link):
 
     def on_body(self, chunk: bytes) -> None:
         """A piece of the body."""
+        self._head_bytes = 0
         if self._stream is not None:
             self._stream.feed(chunk)
         elif self._complete:

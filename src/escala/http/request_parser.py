@@ -49,9 +49,9 @@ class RequestParser:
     def feed(self, data: bytes) -> bytes | None:
         """Parse; what followed an upgrade that we support is returned, unparsed."""
         while True:
-            if self.in_head or self.body is None:
-                # The parser holds an unfinished line until it ends: bound it from outside.
-                self._head_bytes += len(data)
+            # The parser holds an unfinished line until it ends, be it of a header, a chunk's
+            # extension or a trailer: bound from outside what comes without being body.
+            self._head_bytes += len(data)
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
@@ -66,9 +66,12 @@ class RequestParser:
                 if isinstance(cause, Refused):
                     raise cause from None
                 raise Refused(400, str(error)) from error
-            if self.in_head and self._head_bytes > self._limits.header_size:
-                status = 431 if self._url and self._headers else 414
-                raise Refused(status, "the header section is too large")
+            if self._head_bytes > self._limits.header_size:
+                if self.body is not None and not self.in_head:
+                    raise Refused(431, "the trailer or a chunk's extension is too large")
+                if self.in_head:
+                    status = 431 if self._url and self._headers else 414
+                    raise Refused(status, "the header section is too large")
             return None
 
     def fail(self, error: Exception) -> bool:
@@ -166,6 +169,7 @@ class RequestParser:
 
     def on_body(self, chunk: bytes) -> None:
         """A piece of the body."""
+        self._head_bytes = 0
         body = self.body
         if body is None:
             return
@@ -175,6 +179,7 @@ class RequestParser:
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._head_bytes = 0
         if self.body is not None:
             self.body.finish()
             self.body = None

@@ -79,6 +79,7 @@ class ServerConnection(Link):
             return
         connections.add(self)
         self._task = self._loop.create_task(self._serve())
+        self._task.add_done_callback(self._served)
 
     def data_received(self, data: bytes) -> None:
         """Parse; every callback below runs inside this."""
@@ -132,6 +133,13 @@ class ServerConnection(Link):
         if len(self._queue) > self._limits.pipeline:
             raise Refused(429, "too many pipelined requests")
         self._wake()
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        """A fault of our own must not leave a client waiting on an open connection."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            sys.excepthook(type(error), error, error.__traceback__)
+            self._transport.abort()
 
     async def _serve(self) -> None:  # noqa: C901  one loop; a call in it would cost a frame
         queue = self._queue

@@ -49,6 +49,7 @@ class Stream:
         "ended",
         "on_end",
         "on_first_read",
+        "on_rewind",
         "received",
     )
 
@@ -65,6 +66,7 @@ class Stream:
         self.ended = False
         self.on_end: Callable[[bool], None] | None = None  # True: complete, False: broken
         self.on_first_read: Callable[[], None] | None = None
+        self.on_rewind: Callable[[], None] | None = None  # the reader so far has to stop
 
     # The connection's side
 
@@ -127,11 +129,16 @@ class Stream:
             raise self._error
 
     async def _arrival(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        if self._waiter is not None and not self._waiter.done():
+            msg = "two readers of one body would each get half of it"
+            raise RuntimeError(msg)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
         try:
-            await self._waiter
+            await waiter
         finally:
-            self._waiter = None
+            if self._waiter is waiter:  # a reader that was cancelled may end after the next began
+                self._waiter = None
 
     def take(self) -> bytes:
         """Everything that is here now, without waiting."""
@@ -162,6 +169,9 @@ class Stream:
         if self._kept is None:
             msg = "the start of this body is no longer in memory"
             raise RuntimeError(msg)
+        if self.on_rewind is not None:
+            stop, self.on_rewind = self.on_rewind, None
+            stop()
         self._chunks = list(self._kept)
         self._size = self.received
 
