@@ -284,6 +284,33 @@ def test_a_full_bulkhead_answers_503(started: list[Child], tmp_path: Path) -> No
     assert front.get("/name").status == 200
 
 
+def test_no_spelling_of_a_path_passes_its_route(started: list[Child], tmp_path: Path) -> None:
+    port = service(started, "a")
+    values = stack([port], explain=True)
+    guarded = [{"rate_limit": {"limit": "1/min", "burst": 1}}]
+    values["routes"].append({"path": "/adm/", "upstream": "shop", "policies": guarded})
+    front = gateway(started, tmp_path, values)
+    spellings = ["/adm/a", "/%61dm/a", "//adm/a", "/adm%2fa", "/adm//a", "/\\adm/a", "/%2Fadm/a"]
+    assert {front.get(each).headers["escala-route"] for each in spellings} == {"/adm/"}
+    assert front.get("/%61dmin").headers["escala-route"] == "/"
+
+
+def test_a_trailer_without_end_costs_little(started: list[Child], tmp_path: Path) -> None:
+    port = service(started, "a")
+    front = gateway(started, tmp_path, stack([port]))
+    before = front.resident_mb()
+    with connect(front.port) as link:
+        link.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        link.sendall(b"3\r\nabc\r\n0\r\nX: ")
+        try:
+            for _ in range(500):
+                link.sendall(b"a" * 65536)
+        except ConnectionError:
+            pass
+    assert front.resident_mb() - before < 5
+    assert front.get("/name").status == 200
+
+
 def test_the_breaker_opens_and_spares_the_target(started: list[Child], tmp_path: Path) -> None:
     port = service(started, "a")
     policies = [{"circuit_breaker": {"minimum_calls": 5, "cooldown": "1s"}}]

@@ -11,6 +11,7 @@ from escala.gateway.pure.router import Entry, Miss, Router
 from escala.gateway.route import Route
 from escala.gateway.targets import Targets
 from escala.http.message import HttpRequest, Response, plain
+from escala.http.pure.syntax import canonical
 from escala.kernel.policy import Scope
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Gateway:
 
     def handle(self, request: HttpRequest) -> Awaitable[Response]:
         """Answer a request; never raises for what a client or a target did."""
-        route = self.router.find(request.method, request.host, request.path)
+        route = self.router.find(request.method, request.host, canonical(request.path))
         if self._explain or isinstance(route, Miss):
             return self._told(request, route)
         return route.handle(request)

@@ -51,3 +51,8 @@ def test_a_missing_field_is_not_an_empty_one() -> None:
 def test_several_lines_are_one_list() -> None:
     lines = [(b"accept-encoding", b"gzip"), (b"accept-encoding", b"br")]
     assert vary_values((b"accept-encoding",), lines) == (b"br,gzip",)
+
+
+@pytest.mark.parametrize("name", [b"X-Forwarded-For", b"x-forwarded-proto", b"Forwarded"])
+def test_what_we_write_ourselves_cannot_be_compared(name: bytes) -> None:
+    assert vary_names(b"accept, " + name) is None

@@ -12,6 +12,8 @@ from escala.errors import Rejected
 
 _HOST = re.compile(rb"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{1,5})?\Z")
 _DOTS = re.compile(rb"(?:/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:/|%2f|\\|%5c|;|\?|\Z)", re.IGNORECASE)
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_SLASHES = re.compile(rb"[/\\]+")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 
 
@@ -58,6 +60,17 @@ def origin_form(method: str, target: bytes, host: bytes) -> bytes:
     ):
         raise Refused(400, "the path has dot segments")
     return target
+
+
+def canonical(path: bytes) -> bytes:
+    """The path that routes are compared with, whatever way it was spelled.
+
+    Escapes and doubled slashes are undone (RFC 3986 section 6.2.2.2), so that no other spelling
+    passes a guarded route. An escaped slash counts as one: most services take it for that.
+    """
+    if b"%" in path:
+        path = _ESCAPE.sub(lambda found: bytes((int(found.group(1), 16),)), path)
+    return _SLASHES.sub(b"/", path) if b"//" in path or b"\\" in path else path
 
 
 def check_coding(coding: bytes, version: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from escala.http.pure.fields import Headers, elements, field, names_in
+from escala.http.pure.forwarding import ORIGIN
 
 Names: TypeAlias = tuple[bytes, ...]
 Values: TypeAlias = tuple[bytes | None, ...]
@@ -15,11 +16,15 @@ _NO_ORDER = frozenset({b"accept-charset", b"accept-encoding"})
 
 
 def vary_names(value: bytes | None) -> Names | None:
-    """The field names in `Vary`, sorted; None for `*`, which no request ever matches."""
+    """The field names in `Vary`, sorted; None for `*`, which no request ever matches.
+
+    Nor does one that names a forwarding field: we write those ourselves for each client, so what
+    the request came with says nothing of what the target saw.
+    """
     if value is None:
         return ()
     names = names_in(value)
-    return None if b"*" in names else tuple(sorted(names))
+    return None if b"*" in names or not ORIGIN.isdisjoint(names) else tuple(sorted(names))
 
 
 def vary_values(names: Names, headers: Headers) -> Values:
