@@ -611,3 +611,13 @@ def test_a_fault_of_ours_never_leaves_a_client_waiting(capsys: pytest.CaptureFix
     wire, _ = talk(GET + b"\r\n", handler)
     assert wire.aborted
     assert "12345" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("length", "told"), [(None, False), (7, True)])
+def test_head_says_no_length_that_get_would_not_have(length: int | None, told: bool) -> None:
+    async def handler(request: HttpRequest) -> Response:
+        return Response(200, [], b"", length=length)
+
+    wire, _ = talk(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", handler)
+    assert (b"content-length: 7" in wire.out) is told
+    assert (b"content-length" in wire.out) is told

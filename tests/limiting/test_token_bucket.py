@@ -439,3 +439,14 @@ def test_bad_arguments(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         TokenBucket(**given)
     assert str(caught.value).startswith(f"TokenBucket: {message}")
+
+
+def test_a_long_key_is_kept_as_a_digest_and_counts_as_itself() -> None:
+    limiter = TokenBucket("1/h", burst=1, key="tenant")
+    with serving(Request(tenant="x" * 100_000)):
+        limiter.call(len, "")
+        with pytest.raises(RateLimited):
+            limiter.call(len, "")
+    with serving(Request(tenant="x" * 99_999)):
+        limiter.call(len, "")
+    assert all(len(str(key)) <= 200 for key in limiter._machine.keys.moments)

@@ -69,7 +69,9 @@ class ServerConnection(Link):
         """Begin to serve."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
-        self._parser.peer = peer[0] if isinstance(peer, tuple) else "unix"
+        # On a socket for both, IPv4 clients come as ::ffff:192.0.2.1: everyone else knows them
+        # without that.
+        self._parser.peer = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else "unix"
         connections = self._owner.connections
         if len(connections) >= self._limits.connections:
             self._owner.refused(503)
@@ -198,9 +200,9 @@ class ServerConnection(Link):
     def _send_whole(
         self, request: HttpRequest, response: Response, body: bytes, *, ends: bool
     ) -> None:
-        length = len(body)
-        if request.method == "HEAD":
-            length, body = response.length or length, b""
+        length: int | None = len(body)
+        if request.method == "HEAD":  # a length that GET would have, or none (RFC 9110 8.6)
+            length, body = response.length if response.length is not None else length or None, b""
         elif response.status in BODYLESS:
             body = b""
         head = response_head(
