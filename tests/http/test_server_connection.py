@@ -621,3 +621,28 @@ def test_head_says_no_length_that_get_would_not_have(length: int | None, told: b
     wire, _ = talk(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", handler)
     assert (b"content-length: 7" in wire.out) is told
     assert (b"content-length" in wire.out) is told
+
+
+def test_an_answer_that_stalls_at_its_target_is_cut_off() -> None:
+    origin = Origin()
+
+    async def main() -> Wire:
+        stream, response = streamed(origin, 1000)
+
+        async def handler(request: HttpRequest) -> Response:
+            return response
+
+        connection, wire = Server(handler, Limits(read_stall=60)).connect()
+        connection.data_received(GET + b"\r\n")
+        stream.feed(b"half")
+        for now in range(59):
+            await settle(5)
+            connection.sweep(float(now))
+        assert not wire.closed
+        for now in range(59, 63):
+            connection.sweep(float(now))
+        await settle()
+        return wire
+
+    assert virtually(main()).aborted
+    assert origin.abandoned

@@ -116,6 +116,8 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """In each such time a body must bring 240 bytes a second, unless the gateway is what waits."""
     write_timeout: PositiveDuration = PositiveDuration("30s")
     """How long a client may take nothing of an answer."""
+    read_timeout: PositiveDuration = PositiveDuration("60s")
+    """How long a target may pause inside an answer that streams."""
     keepalive: PositiveDuration = PositiveDuration("75s")
     """How long a connection without a request is kept."""
     replay: Size = Size("64KiB")
@@ -133,6 +135,7 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             body_size=self.body_size,
             body_window=self.body_timeout,
             write_stall=self.write_timeout,
+            read_stall=self.read_timeout,
             keepalive=self.keepalive,
             replay=self.replay,
             connections=self.connections,

@@ -10,7 +10,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     `header_time` is for a whole header section. A body must bring `body_rate` bytes a second in
     every `body_window`, unless it is we who do not read: a client that sends a byte a second is
-    refused. `replay` is how much of a request body is remembered, so that it can be sent to a
+    refused. An answer may pause for `read_stall` at its target, and `write_stall` at its client.
+    `replay` is how much of a request body is remembered, so that it can be sent to a
     second target.
     """
 
@@ -23,6 +24,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_rate: float = 240.0
     keepalive: float = 75.0
     write_stall: float = 30.0
+    read_stall: float = 60.0
     replay: int = 64 * 1024
     connections: int = 10_000
     pipeline: int = 128

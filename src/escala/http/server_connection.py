@@ -60,6 +60,7 @@ class ServerConnection(Link):
         self._upgrading: HttpRequest | Refused | None = None
         self._task: asyncio.Task[None] | None = None
         self._lingering = False
+        self._streaming: Stream | None = None  # the answer that is passed on
         self._closing = False  # nothing more is read as HTTP
         self._busy = False
 
@@ -234,6 +235,7 @@ class ServerConnection(Link):
             body.discard()
             return True
         sent = 0
+        self._streaming = body
         try:
             while chunk := await body.read():
                 sent += len(chunk)
@@ -244,6 +246,8 @@ class ServerConnection(Link):
             raise
         except Exception:  # noqa: BLE001  whatever broke it, the head is out: only cutting is left
             return False
+        finally:
+            self._streaming = None
         if chunked:
             write(b"0\r\n\r\n")
         return length is None or sent == length
@@ -309,6 +313,13 @@ class ServerConnection(Link):
     def sweep(self, now: float) -> None:
         """Judge the client's pace; called about once a second."""
         if self._upgraded is not None:
+            return
+        answer = self._streaming
+        if answer is None or answer.paused:
+            self._pace.stalled(now, -1)
+        elif self._pace.stalled(now, answer.received):
+            answer.discard()
+            self._transport.abort()
             return
         parser = self._parser
         reading = parser.body is not None and not parser.body.paused and not self._pauses

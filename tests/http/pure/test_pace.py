@@ -93,3 +93,12 @@ def test_an_answer_must_be_taken_but_may_be_taken_slowly() -> None:
     assert judge(pace, 62.0, unsent=0) is Verdict.FINE
     assert judge(pace, 200.0, unsent=0) is Verdict.FINE
     assert judge(pace, 200.0, unsent=1) is Verdict.FINE
+
+
+def test_an_answer_may_pause_but_not_for_ever() -> None:
+    pace = Pace(Limits(read_stall=60), 0.0)
+    assert not pace.stalled(100.0, 5)
+    assert not pace.stalled(160.0, 5)
+    assert pace.stalled(160.5, 5)
+    assert not pace.stalled(161.0, 6)
+    assert not pace.stalled(221.0, 6)

@@ -38,7 +38,7 @@ class Verdict(enum.Enum):
 class Pace:
     """What was seen of one connection. Times are seconds of whatever clock the caller reads."""
 
-    __slots__ = ("_body", "_limits", "_seen", "_since", "_stuck")
+    __slots__ = ("_answer", "_body", "_limits", "_seen", "_since", "_stuck")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
@@ -46,6 +46,7 @@ class Pace:
         self._since = now
         self._body = (now, 0)  # when, and how many bytes of it had come
         self._stuck = (0, now)
+        self._answer = (-1, now)
 
     def judge(
         self, now: float, phase: Phase, request: int, *, unsent: int, received: int | None
@@ -71,6 +72,12 @@ class Pace:
             self._body = (now, received)
         time, late = self._allowance(phase)
         return late if now - self._since > time else Verdict.FINE
+
+    def stalled(self, now: float, arrived: int) -> bool:
+        """Whether an answer of which `arrived` bytes are here has paused for too long."""
+        if arrived != self._answer[0]:
+            self._answer = (arrived, now)
+        return now - self._answer[1] > self._limits.read_stall
 
     def _allowance(self, phase: Phase) -> tuple[float, Verdict]:
         match phase:
