@@ -541,3 +541,21 @@ def test_many_small_chunks_are_no_trailer() -> None:
         assert not target.wire.closed
 
     virtually(main())
+
+
+def test_a_target_that_answered_before_it_had_the_body_is_not_asked_again() -> None:
+    async def main() -> None:
+        target = Target()
+        body = Stream(Upload())
+        task = asyncio.create_task(target.ask([], "POST", body=body))
+        await settle(100)
+        body.feed(b"abc")
+        await settle()
+        target.connection.data_received(OK + b"Content-Length: 0\r\n\r\n")
+        assert (await task).status == 200
+        body.finish()
+        await settle()
+        assert target.wire.out.endswith(b"0\r\n\r\n"), "it still gets all of it"
+        assert target.released == [False]
+
+    virtually(main())

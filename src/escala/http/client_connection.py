@@ -242,6 +242,10 @@ class ClientConnection(Link):
         self._hand_over()
         if self._sender is None:
             self._finish()
+        else:
+            # It answered before it had the whole request. Many a server then reads on and drops
+            # what comes, the next request included: let this one end with the connection.
+            self._keep = False
 
     def _hand_over(self) -> None:
         answer = self._answer
