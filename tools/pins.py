@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = ("demo", "test", "docs", "mutants", "pins")
+SHARED = ("demo", "test", "docs", "mutants", "pins", "plots")
 APART = ("bench",)
-WITHOUT_EXTRAS = ("docs", "pins")  # they never run the gateway
+EXTRAS = {"demo": "demo", "test": "all", "mutants": "all", "bench": "all", "plots": "redis"}
 
 
 def compile_pins(uv: str, target: Path, groups: tuple[str, ...], *options: str) -> None:
@@ -23,8 +23,8 @@ def compile_pins(uv: str, target: Path, groups: tuple[str, ...], *options: str) 
     command = [uv, "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11"]
     for group in groups:
         command += ["--group", group]
-    if any(group not in WITHOUT_EXTRAS for group in groups):
-        command += ["--extra", "demo"]
+    for extra in sorted({EXTRAS[group] for group in groups if group in EXTRAS}):
+        command += ["--extra", extra]
     command += ["--upgrade", "--quiet"]
     command += ["--output-file", str(target), *options]
     subprocess.run(command, cwd=ROOT, check=True)

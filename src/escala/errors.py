@@ -44,6 +44,10 @@ class RateLimited(Rejected):
     """The rate limit for this key is used up."""
 
 
+class Shed(Rejected):
+    """The call was turned away to keep the others fast: too much load for its priority."""
+
+
 class DeadlineExceeded(EscalaError, TimeoutError):
     """The time given to the call, or to this attempt of it, is up."""
 
@@ -54,6 +58,10 @@ class Unavailable(EscalaError):
 
 class NoHealthyBackend(Unavailable):
     """Every target of the upstream is down or ejected."""
+
+
+class StoreUnavailable(Unavailable):
+    """A store (Redis, PostgreSQL, SQLite) does not answer, or answers with an error."""
 
 
 class BackendError(Unavailable):
