@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from escala.kernel.runtime import time_left
     from escala.kernel.stack import Stack
     from escala.limiting import TokenBucket
-    from escala.resilience import Bulkhead, CircuitBreaker, Deadline, Retry, RetryBudget, Timeout
+    from escala.resilience import (
+        Bulkhead,
+        CircuitBreaker,
+        Deadline,
+        Retry,
+        RetryBudget,
+        Timeout,
+        standard,
+    )
 
 _HOMES = {
     "Bulkhead": "escala.resilience",
@@ -35,6 +43,7 @@ _HOMES = {
     "Timeout": "escala.resilience",
     "TokenBucket": "escala.limiting",
     "Upstream": "escala.balancing",
+    "standard": "escala.resilience",
     "time_left": "escala.kernel.runtime",
 }
 
@@ -54,6 +63,7 @@ __all__ = [
     "TokenBucket",
     "Upstream",
     "__version__",
+    "standard",
     "time_left",
 ]
 

@@ -23,6 +23,7 @@ from escala.kernel.config import options
 from escala.kernel.policy import Scope
 from escala.kernel.registry import policy
 from escala.kernel.writer import plain
+from escala.resilience import Standard
 
 POLICIES: list[tuple[type[Policy], dict[str, Any]]] = [
     (Retry, {}),
@@ -31,6 +32,7 @@ POLICIES: list[tuple[type[Policy], dict[str, Any]]] = [
     (Timeout, {"after": "1s"}),
     (Deadline, {"after": "3s"}),
     (TokenBucket, {"limit": "200/s"}),
+    (Standard, {}),
 ]
 every_policy = pytest.mark.parametrize(
     ("kind", "needed"), POLICIES, ids=[kind.kind for kind, _ in POLICIES]
@@ -103,7 +105,16 @@ def discard(_: Any) -> None:
 
 NAMES = {
     each.__name__: each
-    for each in (Retry, RetryBudget, CircuitBreaker, Bulkhead, Timeout, Deadline, TokenBucket)
+    for each in (
+        Retry,
+        RetryBudget,
+        CircuitBreaker,
+        Bulkhead,
+        Timeout,
+        Deadline,
+        TokenBucket,
+        Standard,
+    )
 } | {"judge": judge, "hint": hint, "discard": discard}
 
 
@@ -127,6 +138,9 @@ NAMES = {
         "TokenBucket('100/min')",
         "TokenBucket('10/30s', burst=5, key='client_ip', max_keys=50, name='mine')",
         "TokenBucket('10/s', key=hint)",
+        "Standard()",
+        "Standard(deadline='5s', attempts=2, slots=9, timeout='1s', on=(OSError,), name='mine')",
+        "Standard(budget=RetryBudget('10%'), judge=judge, hint=hint, discard=discard)",
         "RetryBudget('20%')",
         "RetryBudget('5%', floor=0)",
     ],

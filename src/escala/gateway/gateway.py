@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
@@ -118,26 +119,33 @@ class Gateway:
     def retried(self, policy: str) -> None:
         """Count a second try, by the name of the policy that made it."""
         for route in self._routes.values():
-            if policy.rpartition(".")[0] == route.label:
+            if policy in route.names:
                 route.metrics.retries += 1
 
     def snapshot(self) -> dict[str, Any]:
         """Everything counted, as plain values."""
-        routes = []
-        for route in self._routes.values():
-            policies = {
-                policy.kind: snapshot()
-                for policy in route.stack.policies
-                if (snapshot := getattr(policy, "snapshot", None)) is not None
-            }
-            routes.append({"path": route.label, "policies": policies, **route.metrics.snapshot()})
         return {
-            "routes": routes,
+            "routes": [
+                {"path": route.label, "policies": _policies(route), **route.metrics.snapshot()}
+                for route in self._routes.values()
+            ],
             "upstreams": {
                 name: {"targets": targets.upstream.snapshot()}
                 for name, targets in self.upstreams.items()
             },
         }
+
+
+def _policies(route: Route) -> dict[str, Any]:
+    """What each policy tells, by its kind; a second one of a kind is `kind_2`, and so on."""
+    told: dict[str, Any] = {}
+    seen: Counter[str] = Counter()
+    for policy in route.stack.flat():
+        seen[policy.kind] += 1
+        nth = seen[policy.kind]
+        if (snapshot := getattr(policy, "snapshot", None)) is not None:
+            told[policy.kind if nth == 1 else f"{policy.kind}_{nth}"] = snapshot()
+    return told
 
 
 def _targets(name: str, config: UpstreamConfig) -> Targets:

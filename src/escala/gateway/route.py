@@ -47,7 +47,8 @@ class Route:
     ) -> None:
         self.label = label
         self.stack = stack
-        self.kinds = tuple(policy.kind for policy in stack.policies)
+        self.kinds = tuple(policy.kind for policy in stack.flat())
+        self.names = {getattr(policy, "name", policy.kind) for policy in stack.flat()}
         self.targets = targets
         self.metrics = RouteMetrics()
         self._around = stack.around

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from escala.kernel.policy import Next, Policy
@@ -37,6 +38,14 @@ class Stack(Policy):
     def __repr__(self) -> str:
         """The stack as it was written."""
         return f"Stack({', '.join(repr(policy) for policy in self.policies)})"
+
+    def flat(self) -> Iterator[Policy]:
+        """Every single policy, outermost first, with those of the stacks inside it."""
+        for policy in self.policies:
+            if isinstance(policy, Stack):
+                yield from policy.flat()
+            else:
+                yield policy
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Pass the call through every policy, from the first to the last."""

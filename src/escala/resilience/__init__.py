@@ -10,6 +10,7 @@ from escala.resilience.pure.backoff import GiveUp
 from escala.resilience.pure.breaker import BreakerState
 from escala.resilience.retry import Retry
 from escala.resilience.retry_budget import RetryBudget
+from escala.resilience.standard import Standard, standard
 from escala.resilience.timeout import Timeout
 
 __all__ = [
@@ -23,5 +24,7 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RetryGaveUp",
+    "Standard",
     "Timeout",
+    "standard",
 ]
