@@ -246,7 +246,8 @@ class Coarse(LoopRuntime):
         super().__init__(now=lambda: self.time)
         self.early = early
 
-    async def race(self, call: Any, until: float) -> Any:
+    async def timed(self, call: Any, until: float) -> Any:
+        call.close()
         self.time = until - self.early
         raise DeadlineExceeded("time is up")
 

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 
-_deadline: ContextVar[float] = ContextVar("escala_deadline", default=math.inf)
+deadline_variable: ContextVar[float] = ContextVar("escala_deadline", default=math.inf)
 
 
 class Request:
@@ -69,17 +69,17 @@ def serving(request: Request) -> Generator[Request, None, None]:
 
 def deadline() -> float:
     """When the current call has to be over, in the runtime's monotonic seconds; inf if never."""
-    return _deadline.get()
+    return deadline_variable.get()
 
 
 def remaining(now: float) -> float:
     """Seconds left until `deadline()`; leaves (sockets, sleeps, stores) wait no longer."""
-    return _deadline.get() - now
+    return deadline_variable.get() - now
 
 
 def shorten(until: float) -> Token[float] | None:
     """From here on, in this thread or task, no later than `until`; undone by `restore`."""
-    return _deadline.set(until) if until < _deadline.get() else None
+    return deadline_variable.set(until) if until < deadline_variable.get() else None
 
 
 def restore(before: Token[float] | None) -> None:
@@ -87,7 +87,7 @@ def restore(before: Token[float] | None) -> None:
     if before is None:
         return
     try:
-        _deadline.reset(before)
+        deadline_variable.reset(before)
     except ValueError:
         # Set in another context (a fixture, a generator that someone else closes), which took
         # its deadline with it: there is nothing to put back in this one.

@@ -58,6 +58,13 @@ class Runtime(Protocol):
         """
         ...
 
+    def timed(self, call: Awaitable[T], until: float) -> Awaitable[T]:
+        """Only the clock of `race`: what to await instead of `call`, so that it ends at `until`.
+
+        For those who set the deadline themselves; a thread's call comes back as it is.
+        """
+        ...
+
 
 def _refuse_in_loop(what: str) -> None:
     if asyncio._get_running_loop() is not None:  # noqa: SLF001  the public twin raises, at 10x the cost
@@ -127,6 +134,11 @@ class ThreadRuntime:
         finally:
             restore(before)
 
+    @staticmethod
+    def timed(call: Awaitable[T], until: float) -> Awaitable[T]:  # noqa: ARG004  no clock stops a thread
+        """The call itself: what waits inside it obeys the deadline."""
+        return call
+
 
 class _LoopParker:
     __slots__ = ("_future", "_loop")
@@ -185,6 +197,10 @@ class LoopRuntime:
             return await _timed(call(), until, self.now)
         finally:
             restore(before)
+
+    def timed(self, call: Awaitable[T], until: float) -> Awaitable[T]:
+        """The call, cancelled at `until`."""
+        return _timed(call, until, self.now)
 
 
 @types.coroutine

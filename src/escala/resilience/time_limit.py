@@ -8,7 +8,7 @@ import msgspec
 
 from escala.errors import DeadlineExceeded
 from escala.kernel.config import options
-from escala.kernel.context import deadline, remaining
+from escala.kernel.context import deadline_variable, remaining, restore
 from escala.kernel.policy import Next, Policy, Scope
 from escala.kernel.runtime import Runtime
 from escala.kernel.units import PositiveDuration
@@ -57,17 +57,34 @@ class TimeLimit(Policy):
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Run the call against the clock; see the class."""
-        until, message, outer = runtime.now() + self._after, self._own, deadline()
+        until, outer = runtime.now() + self._after, deadline_variable.get()
         if outer <= until:
-            # Whoever set the nearer limit says so when it is over, but may not be watching: a
-            # task inherits the deadline of the one that started it, and not its timer.
-            until, message = outer, self._outer
+            return await self._within(outer, call, runtime)
+        before = deadline_variable.set(until)
         try:
-            return await runtime.race(call, until)
+            return await runtime.timed(call(), until)
         except DeadlineExceeded as error:
-            if runtime.now() < until - EARLY:
-                raise  # a limit further in; this one has time left
-            mine = DeadlineExceeded(message)
-            for note in getattr(error, "__notes__", ()):
-                mine.add_note(note)  # how often a retry inside has tried, for one
-            raise mine from error.__cause__ or error
+            self._say(self._own, error, until, runtime.now())
+            raise
+        finally:
+            restore(before)
+
+    async def _within(self, outer: float, call: Next[T], runtime: Runtime) -> T:
+        """Run the call under a nearer limit around it.
+
+        Whoever set that one says so when it is over, but may not be watching: a task inherits
+        the deadline of the one that started it, and not its timer.
+        """
+        try:
+            return await runtime.race(call, outer)
+        except DeadlineExceeded as error:
+            self._say(self._outer, error, outer, runtime.now())
+            raise
+
+    def _say(self, message: str, error: DeadlineExceeded, until: float, now: float) -> None:
+        if now < until - EARLY:
+            return  # a limit further in; this one has time left
+        mine = DeadlineExceeded(message)
+        for note in getattr(error, "__notes__", ()):
+            mine.add_note(note)  # how often a retry inside has tried, for one
+        raise mine from error.__cause__ or error
