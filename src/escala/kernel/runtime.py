@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from escala.errors import DeadlineExceeded, WouldBlock
 from escala.kernel.context import remaining, restore, shorten
+from escala.kernel.timer import Timer
 
 T = TypeVar("T")
 
@@ -215,7 +216,7 @@ def _timed(call: Awaitable[T], until: float, now: Callable[[], float]) -> Genera
         waits_for = next(steps)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
-    timer = _Timer(waits_for, until - now())
+    timer = Timer(waits_for, until, now)
     try:
         while True:
             try:
@@ -240,35 +241,6 @@ def _timed(call: Awaitable[T], until: float, now: Callable[[], float]) -> Genera
         raise
     timer.stop()
     return answer
-
-
-class _Timer:
-    """Cancels the current task at a moment, and tells its own cancellation from another's."""
-
-    __slots__ = ("_before", "_fired", "_handle", "_task")
-
-    def __init__(self, waits_for: object, left: float) -> None:
-        # The future that a task waits for knows its loop at a tenth of the cost of asking for
-        # the running one, which looks up the process's id each time.
-        ask = getattr(waits_for, "get_loop", None)
-        loop: asyncio.AbstractEventLoop = asyncio.get_running_loop() if ask is None else ask()
-        task = asyncio.current_task(loop)
-        if task is None:
-            msg = "a timeout needs a running asyncio task"
-            raise RuntimeError(msg)
-        self._task: asyncio.Task[Any] = task
-        self._before = task.cancelling()
-        self._fired = False
-        self._handle = loop.call_later(left, self._fire)
-
-    def _fire(self) -> None:
-        self._fired = True
-        self._task.cancel()
-
-    def stop(self) -> bool:
-        """Disarm; take back a cancellation of our own; True when there was no other."""
-        self._handle.cancel()
-        return self._fired and self._task.uncancel() <= self._before
 
 
 _TOO_LATE = "the deadline was over before the call began; give it more time or shed it earlier"
