@@ -105,7 +105,11 @@ class Gateway:
             targets.open()
 
     async def close(self, successor: Gateway | None = None) -> None:
-        """Stop what the successor did not take over."""
+        """Stop what the successor did not take over, and let go of the policies' stores."""
+        going = set(self._routes.values())
+        going -= set() if successor is None else set(successor._routes.values())  # noqa: SLF001
+        for route in going:
+            route.close()
         kept = () if successor is None else tuple(successor.upstreams.values())
         for targets in self.upstreams.values():
             if targets not in kept:

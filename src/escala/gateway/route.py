@@ -88,6 +88,13 @@ class Route:
         self.metrics.observe(response.status, self._now() - began)
         return response
 
+    def close(self) -> None:
+        """Let go of what the policies hold, such as connections to a store."""
+        for policy in self.stack.flat():
+            close = getattr(policy, "close", None)
+            if close is not None:
+                close()
+
     def _head(self, request: HttpRequest) -> bytes:
         """The request's head as the targets get it; the same for every attempt."""
         lines = [
