@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types contracts pytest docs bench servers mutants pins clean
+.PHONY: help demo test lint types contracts pytest docs plots bench servers mutants pins clean
 
 VENV := .venv
 BENCH := .venv-bench
@@ -15,6 +15,7 @@ help:
 	@echo "make lint      style; 'make types', 'make contracts', 'make pytest' run one check alone (ARGS=)"
 	@echo "make bench     measure Escala and its peers side by side (NAME= for one)"
 	@echo "make docs      build the documentation into site/"
+	@echo "make plots     draw the catalogue's pictures (NAME= for those of one page)"
 	@echo "make servers   get the real servers that tests and benchmarks need"
 	@echo "make mutants   does a test notice when a decision changes? (NAME= for one module, such as NAME=resilience)"
 	@echo "make pins      write constraints-*.txt anew from pyproject.toml"
@@ -47,6 +48,10 @@ pytest:
 docs:
 	@sh tools/venv.sh $(VENV) docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+plots:
+	@sh tools/venv.sh $(VENV) plots
+	@$(VENV)/bin/python -m docs.plots $(NAME)
 
 bench:
 	@sh tools/venv.sh $(BENCH) bench

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from benchmarks import proxies
 from benchmarks.byte_server import PAGE
+from benchmarks.calls import rotated
 from benchmarks.load import Load, find_wrk, fire
 from benchmarks.processes import Server, Servers, free_ports, machine_busy
 from benchmarks.progress import say
@@ -18,7 +19,6 @@ from benchmarks.report import BenchmarkError, Goal, Report
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Item = TypeVar("Item")
 
 GOALS = {
     "gateway.escala.req_per_cpu_s": Goal(least=12_000),
@@ -91,12 +91,6 @@ def measure(*, quick: bool) -> Report:
     if "gateway.escala.rss_mb" in report.metrics:
         report.metrics["gateway.rss_mb"] = report.metrics["gateway.escala.rss_mb"]
     return report
-
-
-def rotated(items: Sequence[Item], by: int) -> list[Item]:
-    """Move the order on by one place a round, so that nobody always runs after the same peer."""
-    start = by % len(items) if items else 0
-    return [*items[start:], *items[:start]]
 
 
 def summarise(windows: dict[str, dict[int, Window]], report: Report) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from benchmarks.calls import Case, Once, async_loop, sync_loop, take_turns, tell
 from benchmarks.progress import say
 from benchmarks.report import BenchmarkError, Goal, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Callable
 
     from escala.kernel.policy import Policy
 
@@ -26,8 +25,6 @@ GOALS = {
     "import.ms": Goal(most=30),
     "kernel.drivers_imported": Goal(most=0),
 }
-REPEATS, CPU_PER_REPEAT = 9, 0.15
-QUICK_REPEATS, QUICK_CPU_PER_REPEAT = 7, 0.02
 PAIRS, QUICK_PAIRS = 25, 15
 NEVER = 1_000_000_000  # a limit that no loop here comes near
 
@@ -56,22 +53,6 @@ sys.meta_path.insert(0, Listener())
 {code}
 print(len(asked & set({drivers!r})), *sorted(asked & set({drivers!r})))
 """
-
-
-@dataclass(frozen=True)
-class Case:
-    """One thing to call in a loop: `run(n)` returns the CPU seconds of n calls."""
-
-    name: str
-    run: Callable[[int], float]
-
-
-class Once:
-    """Suspend a task for one turn of its loop, as a call that waits for a socket does."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        """Give the loop its turn."""
-        yield
 
 
 def noop() -> None:
@@ -105,18 +86,8 @@ def measure(*, quick: bool) -> Report:
     report = Report()
     say("starts of Python with and without escala")
     _starts(QUICK_PAIRS if quick else PAIRS, report)
-    repeats, each = (QUICK_REPEATS, QUICK_CPU_PER_REPEAT) if quick else (REPEATS, CPU_PER_REPEAT)
     with asyncio.Runner() as loop:
-        cases = _cases(loop)
-        counts = {case.name: _count(case, each) for case in cases}
-        figures: dict[str, list[float]] = {case.name: [] for case in cases}
-        for number in range(repeats):
-            for case in cases:
-                count = counts[case.name]
-                figures[case.name].append(case.run(count) / count * 1e6)
-            say(f"repeat {number + 1}/{repeats}")
-    for name, values in figures.items():
-        report.spread(f"{name}.us", values)
+        tell(take_turns(_cases(loop), quick=quick), report)
     return report
 
 
@@ -129,45 +100,17 @@ def _cases(loop: asyncio.Runner) -> list[Case]:
         return Stack(*(make() for make in makers.values()))
 
     cases = [
-        Case("noop.sync", _sync(noop)),
-        Case("noop.async", _async(loop, anoop)),
-        Case("noop.async_suspending", _async(loop, suspending)),
-        Case("stack5.sync", _sync(five()(noop))),
-        Case("stack5.async", _async(loop, five()(anoop))),
-        Case("stack5.async_suspending", _async(loop, five()(suspending))),
+        Case("noop.sync", sync_loop(noop)),
+        Case("noop.async", async_loop(loop, anoop)),
+        Case("noop.async_suspending", async_loop(loop, suspending)),
+        Case("stack5.sync", sync_loop(five()(noop))),
+        Case("stack5.async", async_loop(loop, five()(anoop))),
+        Case("stack5.async_suspending", async_loop(loop, five()(suspending))),
     ]
     for kind, make in makers.items():
-        cases.append(Case(f"policy.{kind}.sync", _sync(make()(noop))))
-        cases.append(Case(f"policy.{kind}.async", _async(loop, make()(anoop))))
+        cases.append(Case(f"policy.{kind}.sync", sync_loop(make()(noop))))
+        cases.append(Case(f"policy.{kind}.async", async_loop(loop, make()(anoop))))
     return cases
-
-
-def _sync(fn: Callable[[], None]) -> Callable[[int], float]:
-    def run(count: int) -> float:
-        start = time.process_time()
-        for _ in itertools.repeat(None, count):
-            fn()
-        return time.process_time() - start
-
-    return run
-
-
-def _async(loop: asyncio.Runner, fn: Callable[[], Awaitable[Any]]) -> Callable[[int], float]:
-    async def calls(count: int) -> float:
-        start = time.process_time()
-        for _ in itertools.repeat(None, count):
-            await fn()
-        return time.process_time() - start
-
-    return lambda count: loop.run(calls(count))
-
-
-def _count(case: Case, cpu_s: float) -> int:
-    """Choose how many calls fill `cpu_s`; the trial also warms the case up."""
-    count = 100
-    while (spent := case.run(count)) < cpu_s / 10:
-        count *= 4
-    return max(100, int(count * cpu_s / spent))
 
 
 def _starts(pairs: int, report: Report) -> None:

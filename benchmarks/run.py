@@ -25,6 +25,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 # Each module has GOALS, a dict of metric name to Goal, and measure(quick=...) -> Report.
 REGISTRY = {
     "kernel": "benchmarks.kernel",
+    "resilience": "benchmarks.resilience",
+    "limiting": "benchmarks.limiting",
     "gateway": "benchmarks.gateway",
     "endurance": "benchmarks.endurance",
 }

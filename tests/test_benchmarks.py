@@ -1,11 +1,24 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from typing import TYPE_CHECKING
 
 import pytest
-from benchmarks import byte_server, gateway, kernel, load, proxies, run
+from benchmarks import (
+    byte_server,
+    calls,
+    gateway,
+    limiting,
+    limiting_peers,
+    load,
+    proxies,
+    resilience,
+    resilience_peers,
+    run,
+    target,
+)
 from benchmarks.report import BenchmarkError, Goal, Report, merge, table, write
 
 if TYPE_CHECKING:
@@ -70,10 +83,10 @@ def test_wrk_report_without_figures_is_an_error() -> None:
 
 def test_rounds_move_the_order_on_and_lose_nobody() -> None:
     names = ["a", "b", "c"]
-    orders = [gateway.rotated(names, by) for by in range(4)]
+    orders = [calls.rotated(names, by) for by in range(4)]
     assert [order[0] for order in orders] == ["a", "b", "c", "a"]
     assert all(sorted(order) == names for order in orders)
-    assert gateway.rotated([], 3) == []
+    assert calls.rotated([], 3) == []
 
 
 def test_ratios_are_taken_inside_each_round() -> None:
@@ -186,7 +199,7 @@ def test_unknown_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as stop:
         run.main(["gatway"])
     assert stop.value.code == 2
-    assert "there are kernel, gateway, endurance" in capsys.readouterr().err
+    assert "there are kernel, resilience, limiting, gateway, endurance" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(run.REGISTRY))
@@ -222,5 +235,87 @@ def test_peers_are_configured_for_the_same_task() -> None:
 
 
 def test_case_count_fills_the_time_asked_for() -> None:
-    case = kernel.Case("linear", lambda count: count * 1e-6)
-    assert kernel._count(case, 0.15) == pytest.approx(150_000)
+    case = calls.Case("linear", lambda count: count * 1e-6)
+    assert calls.fill(case, 0.15) == pytest.approx(150_000)
+
+
+def test_turns_time_every_case_in_every_repeat_and_check_it() -> None:
+    checked: list[str] = []
+
+    def steady(name: str, us: float) -> calls.Case:
+        return calls.Case(name, lambda count: count * us * 1e-6, lambda: checked.append(name))
+
+    cases = [steady("a", 1), steady("b", 4)]
+    figures = calls.take_turns(cases, quick=True)
+    assert figures["a"] == pytest.approx([1.0] * calls.QUICK_REPEATS)
+    assert figures["b"] == pytest.approx([4.0] * calls.QUICK_REPEATS)
+    assert checked == ["a", "b"]
+    report = Report()
+    calls.tell(figures, report)
+    assert report.metrics["b.us"] == pytest.approx(4)
+
+
+@pytest.mark.parametrize("policy", sorted(target.CHECKS))
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_policy_that_does_nothing_is_noticed(
+    policy: str, colour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resilience_peers, "LIMIT", 0.02)
+    with asyncio.Runner() as loop:
+        case = target.Target(colour).case("nothing", lambda fn: fn, policy, loop)
+        assert case.run(10) >= 0
+        with pytest.raises((BenchmarkError, ConnectionError)):
+            case.check()
+
+
+@pytest.mark.parametrize("policy", ["breaker", "retry", "bulkhead", "standard.untimed"])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_policy_that_works_passes_its_check(policy: str, colour: str) -> None:
+    with asyncio.Runner() as loop:
+        make = resilience.policies()[policy]
+        case = target.Target(colour).case("works", make(), policy, loop)
+        assert case.run(10) >= 0
+        case.check()
+
+
+def _spelled(peer: resilience_peers.Peer | limiting_peers.Peer) -> str:
+    return f"{peer.package}-{peer.policy}"
+
+
+@pytest.mark.parametrize("peer", resilience_peers.PEERS, ids=_spelled)
+def test_every_peers_policy_passes_its_check(
+    peer: resilience_peers.Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resilience_peers, "LIMIT", 0.02)
+    with asyncio.Runner() as loop:
+        for colour in peer.colours:
+            made = target.Target(colour)
+            case = made.case(peer.package, peer.make(colour), peer.policy, loop)
+            assert case.run(10) >= 0
+            case.check()
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [limiting_peers.OURS, limiting_peers.TWO_LIMITS, *limiting_peers.IN_MEMORY],
+    ids=_spelled,
+)
+def test_every_limiter_in_memory_passes_its_check(peer: limiting_peers.Peer) -> None:
+    with asyncio.Runner() as loop:
+        for colour in peer.colours:
+            case = limiting._case(peer, colour, loop)
+            assert case.run(10) >= 0
+            case.check()
+
+
+def test_a_limiter_that_lets_everything_through_is_noticed() -> None:
+    lax = limiting_peers.Peer("lax", "none", lambda _colour, _url, _limit: lambda _key: True)
+    with asyncio.Runner() as loop:
+        case = limiting._case(lax, "sync", loop)
+        with pytest.raises(BenchmarkError, match="let 15 of 15 calls through, not 10"):
+            case.check()
+
+
+def test_fastest_peer_is_found_in_each_repeat() -> None:
+    figures = {"mine": [1.0, 2.0], "x": [2.0, 1.0], "y": [4.0, 8.0]}
+    assert calls.to_fastest("mine", figures, ["x", "y"]) == [0.5, 2.0]

@@ -113,7 +113,7 @@ def test_every_lint_ignore_has_its_reason() -> None:
 
 def test_every_entry_point_loads() -> None:
     groups = SETTINGS["project"]["entry-points"]
-    assert set(groups) == {"escala.policies", "escala.balancers"}
+    assert set(groups) == {"escala.policies", "escala.balancers", "escala.ledgers", "escala.links"}
     for group, entries in groups.items():
         ours = {point.name: point for point in entry_points(group=group)}
         for name, target in entries.items():

@@ -21,6 +21,7 @@ from escala.kernel.units import (
     PositiveShare,
     PositiveSize,
     Rate,
+    Rates,
     Share,
     Size,
     rate,
@@ -136,6 +137,46 @@ def test_reads_rates(text: float | str, count: float, per: float, per_second: fl
     read = rate(text)
     assert (read.count, read.per, read.per_second) == (count, per, per_second)
     assert rate(read) == read
+
+
+@pytest.mark.parametrize(
+    ("value", "each", "text"),
+    [
+        ("10/s", ["10/s"], "10/s"),
+        ("10/s; 1000/h", ["10/s", "1000/h"], "10/s; 1000/h"),
+        ("10/1s;1000/60m ;  2/500ms", ["10/s", "1000/h", "2/500ms"], "10/s; 1000/h; 2/500ms"),
+        ("1/s;" * 7 + "1/s", ["1/s"] * 8, "; ".join(["1/s"] * 8)),
+        (5, ["5/s"], "5/s"),
+        (0.5, ["0.5/s"], "0.5/s"),
+        (Rate("3/min"), ["3/min"], "3/min"),
+        (Rates("3/min; 4/h"), ["3/min", "4/h"], "3/min; 4/h"),
+    ],
+)
+def test_reads_several_rates(value: Any, each: list[str], text: str) -> None:
+    rates = Rates(value)
+    assert rates.each == tuple(map(Rate, each))
+    assert rates.text == text
+    assert rates == Rates(text)
+    assert hash(rates) == hash(Rates(text))
+    assert repr(rates) == f"Rates({text!r})"
+    assert pickle.loads(pickle.dumps(rates)) == copy.deepcopy(rates) == rates  # noqa: S301  ours
+    assert rates != Rates("7/s")
+    assert rates != text
+    schema = Draft202012Validator(Rates.schema())
+    assert schema.is_valid(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", ";", "10/s;", ";10/s", "10/s;;1/h", "10/s, 1/h", "10/s; 0/h", "1/s;" * 8 + "1/s",
+     "10/s;\t1/h", "1/s\n", 0, -1, math.nan, math.inf, True, None, ["1/s"]],
+)  # fmt: skip
+def test_refuses_what_are_no_rates(value: object) -> None:
+    with pytest.raises(WrongValue) as caught:
+        Rates(value)  # type: ignore[arg-type]
+    assert caught.value.expected == ("a rate such as '100/min', or several such as '10/s; 1000/h'")
+    if isinstance(value, str) and "0/h" not in value and value.isprintable():
+        assert not Draft202012Validator(Rates.schema()).is_valid(value)
 
 
 @pytest.mark.parametrize(

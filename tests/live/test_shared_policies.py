@@ -167,7 +167,7 @@ def test_waiting_for_tokens_in_threads_tasks_and_two_loops() -> None:
     assert granted >= 4 * 15 + LOOPS * 40
     assert granted <= 1 + 500 * took + 1, "never more than the burst and the rate"
     assert took < granted / 500 + 5.0
-    assert limiter._lines._lines == {}
+    assert limiter.snapshot()["waiting"] == 0
 
 
 def test_one_breaker_for_threads_and_tasks() -> None:

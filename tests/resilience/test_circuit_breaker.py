@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import time
 from typing import Any
 
 import pytest
@@ -221,9 +223,10 @@ def test_a_thousand_callers_meet_so_many_probes(world: VirtualRuntime, probes: i
     assert breaker.state is CLOSED
 
 
-def test_a_probe_that_is_cancelled_anywhere_gives_its_permit_back() -> None:
+@pytest.mark.parametrize("options", [{}, {"slow": "1m"}, {"key": "tenant"}], ids=repr)
+def test_a_probe_that_is_cancelled_anywhere_gives_its_permit_back(options: dict[str, Any]) -> None:
     async def scenario(trial: Trial) -> None:
-        breaker = CircuitBreaker(minimum_calls=1)
+        breaker = CircuitBreaker(minimum_calls=1, **options)
         with pytest.raises(ConnectionError):
             await breaker.acall(Always().awaited)
         trial.world.advance(5)
@@ -380,3 +383,70 @@ def test_bad_arguments(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         CircuitBreaker(**given)
     assert str(caught.value).startswith(f"CircuitBreaker: {message}")
+
+
+@both_colours
+@pytest.mark.parametrize("end", [Flaky(), Always()], ids=["well", "failing"])
+@pytest.mark.parametrize("seen", ["open", "closed", "closed by another probe"])
+def test_an_end_that_comes_late_changes_nothing(
+    world: VirtualRuntime, call: Call[Any], end: Flaky, seen: str
+) -> None:
+    breaker = CircuitBreaker(minimum_calls=1)
+
+    def open_it() -> None:
+        with pytest.raises(ConnectionError):
+            breaker.call(Always())
+
+    def late() -> object:
+        if seen == "closed by another probe":
+            world.advance(30)
+            assert breaker.call(Flaky()) == "well", "the lease was over"
+        else:
+            open_it()
+        if seen == "closed":
+            world.advance(5)
+            breaker.call(Flaky())
+        return end()
+
+    async def main() -> None:
+        if seen == "closed by another probe":
+            open_it()
+            world.advance(5)
+        with contextlib.suppress(ConnectionError):
+            await call(breaker, late)
+        assert breaker.state.value == seen.split(maxsplit=1)[0]
+
+    world.run(main())
+
+
+@both_colours
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_step_of_the_wall_clock_changes_no_decision(
+    world: VirtualRuntime, call: Call[Any], monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    real, real_ns = time.time, time.time_ns  # noqa: TID251  this is the clock that steps
+
+    async def decisions(*, stepping: bool) -> list[tuple[str, float | None]]:
+        breaker = CircuitBreaker(minimum_calls=2, cooldown_cap="1m", slow="2s")
+        seen = []
+        for at in range(120):
+            if stepping and at == 7:
+                monkeypatch.setattr(time, "time", lambda: real() + step)
+                monkeypatch.setattr(time, "time_ns", lambda: real_ns() + int(step * 1e9))
+            world.advance(0.5)
+            left = None
+            try:
+                await call(breaker, Always() if at % 40 < 20 else Flaky())
+            except ConnectionError:
+                pass
+            except CircuitOpen as error:
+                left = error.retry_after
+            seen.append((breaker.state.value, left))
+        return seen
+
+    async def main() -> None:
+        usual = await decisions(stepping=False)
+        assert {state for state, _ in usual} == {"closed", "open"}
+        assert await decisions(stepping=True) == usual
+
+    world.run(main())

@@ -109,6 +109,24 @@ def test_what_is_no_accident_is_raised_as_it_is(
 
 
 @both_colours
+def test_a_function_may_say_which_errors_are_worth_it(
+    world: VirtualRuntime, call: Call[Any], events: list[Event]
+) -> None:
+    retry = Retry(on=lambda error: "again" in str(error), base=0)
+    fn = Flaky(ValueError("again"), KeyError("again"), ValueError("no"))
+    with pytest.raises(ValueError, match="no") as caught:
+        world.run(call(retry, fn))
+    assert fn.calls == 3
+    assert notes(caught.value) == []
+    assert [type(event) for event in events] == [Retried, Retried]
+    for error in (CircuitOpen("again", "open"), WouldBlock("again")):
+        fn = Flaky(error)
+        with pytest.raises(type(error)):
+            world.run(call(retry, fn))
+        assert fn.calls == 1
+
+
+@both_colours
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()], ids=["ctrl-c", "exit"])
 def test_what_ends_the_program_is_never_repeated(call: Call[Any], error: BaseException) -> None:
     fn = Flaky(error)
@@ -315,6 +333,21 @@ def test_the_traceback_leads_to_the_function() -> None:
     assert "During handling" not in text
 
 
+def test_without_parentheses_it_says_so() -> None:
+    def price() -> int:
+        return 3
+
+    with pytest.raises(ConfigError) as caught:
+        Retry(price)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "Retry: expected its options, found the function "
+        "test_without_parentheses_it_says_so.<locals>.price: "
+        "to decorate it, write @Retry() with parentheses"
+    )
+    with pytest.raises(ConfigError, match="found the function <tests"):
+        Retry(Flaky())  # type: ignore[arg-type]
+
+
 Options = dict[str, Any]
 
 
@@ -325,7 +358,26 @@ Options = dict[str, Any]
         ({"base": -1}, "base: expected a duration"),
         ({"cap": "5 parsecs"}, "cap: expected a duration"),
         ({"budget": "120%"}, "budget: expected a share"),
+        ({"backoff": "quadratic"}, "backoff: expected "),
+        ({"jitter": "some"}, "jitter: expected "),
+        ({"jitter": None}, "jitter: expected "),
+        (
+            {"jitter": "decorrelated", "backoff": "linear"},
+            "expected no backoff beside decorrelated jitter, which grows by itself; found linear",
+        ),
+        (
+            {"jitter": "decorrelated", "backoff": len},
+            "expected no backoff beside decorrelated jitter, which grows by itself; found len",
+        ),
         ({"on": BaseException}, "on: expected exception classes"),
+        (
+            {"on": [ConnectionError, OSError]},
+            "on: expected an exception class or a tuple of them, found a list: write (Connection",
+        ),
+        (
+            {"on": {ValueError}},
+            "on: expected an exception class or a tuple of them, found a set: write (ValueError,)",
+        ),
         ({"on": (asyncio.CancelledError,)}, "on: expected exception classes"),
         ({"on": (ConnectionError, "x")}, "on: expected exception classes"),
         ({"on": (CircuitOpen,)}, "on: CircuitOpen is a refusal by Escala"),

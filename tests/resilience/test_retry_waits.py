@@ -14,13 +14,49 @@ from escala.errors import DeadlineExceeded
 from escala.kernel.events import Event
 from escala.kernel.runtime import ThreadRuntime, drive
 from escala.kernel.stack import Stack
-from escala.resilience import Deadline, Retry, RetryGaveUp, Timeout
+from escala.resilience import Deadline, Retried, Retry, RetryGaveUp, Timeout
 from escala.testing import VirtualRuntime
 
 
 class Busy(ConnectionError):
     def __init__(self, retry_after: object) -> None:
         self.retry_after = retry_after
+
+
+@both_colours
+@pytest.mark.parametrize(
+    ("given", "waits"),
+    [
+        ({}, [1, 2, 4, 6]),
+        ({"backoff": "linear"}, [1, 2, 3, 4]),
+        ({"backoff": "constant"}, [1, 1, 1, 1]),
+        ({"backoff": lambda attempt: attempt**2}, [1, 4, 6, 6]),
+        ({"jitter": "equal"}, [1, 2, 4, 6]),
+        ({"jitter": "none", "rng": Drawn(0.0)}, [1, 2, 4, 6]),
+        ({"jitter": "equal", "rng": Drawn(0.0)}, [0.5, 1, 2, 3]),
+        ({"jitter": "equal", "backoff": "constant", "rng": Drawn(0.5)}, [0.75] * 4),
+        ({"jitter": "decorrelated"}, [3, 6, 6, 6]),
+        ({"jitter": "decorrelated", "rng": Drawn(0.5)}, [2, 3.5, 5.75, 6]),
+        ({"jitter": "decorrelated", "rng": Drawn(0.0)}, [1, 1, 1, 1]),
+    ],
+)
+def test_backoff_and_jitter(
+    world: VirtualRuntime, call: Call[Any], events: list[Event], given: Any, waits: list[float]
+) -> None:
+    retry = Retry(5, base=1, cap=6, **{"rng": LONGEST, **given})
+    assert world.run(call(retry, Flaky(*[ConnectionError()] * 4))) == "well"
+    delays = [event.delay for event in events if isinstance(event, Retried)]
+    assert delays == pytest.approx(waits)
+    assert world.now() == pytest.approx(sum(waits))
+
+
+@both_colours
+def test_what_a_failure_asks_for_makes_no_later_wait_longer(
+    world: VirtualRuntime, call: Call[Any], events: list[Event]
+) -> None:
+    retry = Retry(3, base=1, cap=600, jitter="decorrelated", rng=LONGEST)
+    world.run(call(retry, Flaky(Busy(100), ConnectionError())))
+    assert [event.delay for event in events if isinstance(event, Retried)] == [103.0, 9.0]
 
 
 @both_colours

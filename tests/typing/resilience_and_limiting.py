@@ -60,6 +60,10 @@ assert_type(price("tea", times=2), int)
 assert_type(Shop().total([]), float)
 assert_type(retry.call(price, "tea"), int)
 assert_type(breaker.state, BreakerState)
+breaker.switch("shadow")
+breaker.switch("on")  # type: ignore[arg-type]
+CircuitBreaker(on=lambda error: bool(error.args), key=lambda request: request and request.tenant)
+CircuitBreaker(on="OSError")  # type: ignore[arg-type]
 assert_type(CircuitOpen("shop", "open", 1.0).retry_after, float | None)
 
 price(3)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from escala.gateway.targets import Targets
 from escala.http.message import HttpRequest, Response, plain
 from escala.http.pure.syntax import canonical
 from escala.kernel.policy import Scope
+from escala.resilience.retry_after import retry_after
 
 if TYPE_CHECKING:
     from escala.gateway.stack_file import RouteConfig, StackFile, UpstreamConfig
@@ -25,12 +26,8 @@ def _failed(response: Response) -> bool:
 
 
 def _hint(outcome: object) -> float | None:
-    """The seconds a target asks to be left alone for; an HTTP date is not worth a parser here."""
-    if isinstance(outcome, Response):
-        value = outcome.header(b"retry-after")
-        if value is not None and value.isdigit() and len(value) < 10:  # noqa: PLR2004
-            return float(value)
-    return None
+    """The seconds a target asks to be left alone for, in either form of `Retry-After`."""
+    return retry_after(outcome.header(b"retry-after")) if isinstance(outcome, Response) else None
 
 
 class Gateway:

@@ -7,12 +7,14 @@ block instead of suspending, so `drive` runs them to their end in the caller's t
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import threading
 import time
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from escala.errors import DeadlineExceeded, WouldBlock
 from escala.kernel.context import remaining, restore, shorten
@@ -33,6 +35,18 @@ class Parker(Protocol):
     def unpark(self) -> bool:
         """Wake the waiter, or let its coming `park` return at once; False if no one is left."""
         ...
+
+
+class Beside(Protocol):
+    """A call that runs beside the one that started it."""
+
+    def cancel(self) -> bool:
+        """Ask it to end soon; False where nothing can make it (a thread), or if it has ended."""
+        ...
+
+
+Ended: TypeAlias = Callable[[T | None, BaseException | None], None]
+HandOver: TypeAlias = Callable[[Callable[[], None]], bool]
 
 
 class Runtime(Protocol):
@@ -63,6 +77,16 @@ class Runtime(Protocol):
         """Only the clock of `race`: what to await instead of `call`, so that it ends at `until`.
 
         For those who set the deadline themselves; a thread's call comes back as it is.
+        """
+        ...
+
+    def beside(
+        self, call: Callable[[], Awaitable[T]], ended: Ended[T], hand_over: HandOver
+    ) -> Beside | None:
+        """Start `call` beside the caller, with a copy of its context; None if there is no room.
+
+        A task on a loop; for a thread, what `hand_over` finds another one for, unless it returns
+        False. `ended` is told the value or the error, once, from wherever the call has run.
         """
         ...
 
@@ -140,6 +164,37 @@ class ThreadRuntime:
         """The call itself: what waits inside it obeys the deadline."""
         return call
 
+    @staticmethod
+    def beside(
+        call: Callable[[], Awaitable[T]], ended: Ended[T], hand_over: HandOver
+    ) -> Beside | None:
+        """In another thread; inside a running event loop there is none that could be waited for."""
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001
+            return None
+        run = partial(contextvars.copy_context().run, _run_beside, call, ended)
+        return _THREAD if hand_over(run) else None
+
+
+class _Thread:
+    @staticmethod
+    def cancel() -> bool:
+        return False
+
+
+_THREAD = _Thread()
+
+
+def _run_beside(call: Callable[[], Awaitable[T]], ended: Ended[T]) -> None:
+    async def run() -> T:
+        return await call()
+
+    try:
+        result = drive(run())
+    except BaseException as error:  # noqa: BLE001  it belongs to the caller
+        ended(None, error)
+    else:
+        ended(result, None)
+
 
 class _LoopParker:
     __slots__ = ("_future", "_loop")
@@ -202,6 +257,34 @@ class LoopRuntime:
     def timed(self, call: Awaitable[T], until: float) -> Awaitable[T]:
         """The call, cancelled at `until`."""
         return _timed(call, until, self.now)
+
+    @staticmethod
+    def beside(
+        call: Callable[[], Awaitable[T]],
+        ended: Ended[T],
+        hand_over: HandOver,  # noqa: ARG004  for threads
+    ) -> Beside | None:
+        """In a task, which starts in the loop's next turn."""
+
+        async def run() -> T:
+            return await call()
+
+        def tell(task: asyncio.Task[T]) -> None:
+            _tasks.discard(task)
+            if task.cancelled():
+                ended(None, asyncio.CancelledError())
+            elif (error := task.exception()) is not None:
+                ended(None, error)
+            else:
+                ended(task.result(), None)
+
+        task = asyncio.get_running_loop().create_task(run())
+        _tasks.add(task)
+        task.add_done_callback(tell)
+        return task
+
+
+_tasks: set[asyncio.Task[Any]] = set()  # the loop itself keeps only weak references
 
 
 @types.coroutine

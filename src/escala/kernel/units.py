@@ -49,6 +49,7 @@ _LONGEST_DURATION = 36_500 * 86_400  # a century; operating systems refuse waits
 _LARGEST_SIZE = 2**63 - 1
 _MOST_PER_PERIOD = 10**15
 _SHORTEST_PERIOD = 1e-6
+_MOST_RATES = 8
 
 
 class Duration(Scalar, float):
@@ -162,6 +163,58 @@ class Rate(Scalar):
         return f"{type(self).__name__}({self.text!r})"
 
     def __reduce__(self) -> tuple[type[Rate], tuple[str]]:
+        return type(self), (self.text,)
+
+
+class Rates(Scalar):
+    """One rate or several that hold at once; reads "10/s", "10/s; 1000/h" or a plain number."""
+
+    __slots__ = ("_each",)
+    expected: ClassVar[str] = "a rate such as '100/min', or several such as '10/s; 1000/h'"
+    _each: tuple[Rate, ...]
+
+    def __new__(cls, value: float | str | Rate | Rates) -> Self:
+        """Read up to eight rates with semicolons between them; `WrongValue` for anything else."""
+        rates = object.__new__(cls)
+        if isinstance(value, Rates):
+            rates._each = value.each
+            return rates
+        parts: list[float | str | Rate] = [value]
+        if isinstance(value, str) and value.count(";") < _MOST_RATES:
+            parts = [part.strip(" ") for part in value.split(";")]
+        try:
+            rates._each = tuple(Rate(part) for part in parts)
+        except WrongValue as error:
+            raise WrongValue(cls.expected, value) from error
+        return rates
+
+    @property
+    def each(self) -> tuple[Rate, ...]:
+        """The rates, in the order they were written."""
+        return self._each
+
+    @property
+    def text(self) -> str:
+        """As "10/s" or "10/s; 1000/h"."""
+        return "; ".join(rate.text for rate in self._each)
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """Text with a unit, several of them with semicolons between, or a number per second."""
+        pattern = f"{_RATE}(?: *; *{_RATE}){{0,{_MOST_RATES - 1}}}"
+        examples = ("100/min", "200/s", "10/s; 1000/h")
+        return _either({"exclusiveMinimum": 0}, pattern, *examples)
+
+    def __eq__(self, other: object) -> bool:
+        return self._each == other._each if isinstance(other, Rates) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._each)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.text!r})"
+
+    def __reduce__(self) -> tuple[type[Rates], tuple[str]]:
         return type(self), (self.text,)
 
 

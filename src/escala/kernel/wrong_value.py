@@ -41,8 +41,13 @@ def shown(value: object) -> str:
     except ValueError:  # an integer of more digits than Python prints
         return "a number out of range"
     if isinstance(value, str):
-        text = _PASSWORD.sub("***@", text)
+        text = without_password(text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def without_password(text: str) -> str:
+    """The text of a URL as anyone may read it: what stands before the host is left out."""
+    return _PASSWORD.sub("***@", text)
 
 
 def not_among(noun: str, known: Iterable[str], found: str) -> str:

@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+from escala.resilience.adaptive_limit import AdaptiveLimit
+from escala.resilience.adaptive_throttle import AdaptiveThrottle
 from escala.resilience.bulkhead import Bulkhead
 from escala.resilience.circuit_breaker import CircuitBreaker
 from escala.resilience.deadline import Deadline
-from escala.resilience.events import BreakerChanged, Retried, RetryGaveUp
+from escala.resilience.events import (
+    BreakerChanged,
+    FellBack,
+    Hedged,
+    LimitChanged,
+    Retried,
+    RetryGaveUp,
+    Shedding,
+)
+from escala.resilience.fallback import Fallback
+from escala.resilience.hedge import Hedge
 from escala.resilience.pure.backoff import GiveUp
-from escala.resilience.pure.breaker import BreakerState
+from escala.resilience.pure.breaker_table import BreakerState
 from escala.resilience.retry import Retry
+from escala.resilience.retry_after import retry_after
 from escala.resilience.retry_budget import RetryBudget
+from escala.resilience.shed import Shed
 from escala.resilience.standard import Standard, standard
+from escala.resilience.thread_bulkhead import ThreadBulkhead
 from escala.resilience.timeout import Timeout
 
 __all__ = [
+    "AdaptiveLimit",
+    "AdaptiveThrottle",
     "BreakerChanged",
     "BreakerState",
     "Bulkhead",
     "CircuitBreaker",
     "Deadline",
+    "Fallback",
+    "FellBack",
     "GiveUp",
+    "Hedge",
+    "Hedged",
+    "LimitChanged",
     "Retried",
     "Retry",
     "RetryBudget",
     "RetryGaveUp",
+    "Shed",
+    "Shedding",
     "Standard",
+    "ThreadBulkhead",
     "Timeout",
+    "retry_after",
     "standard",
 ]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
-import threading
-from typing import Annotated, ClassVar, Self, TypeVar
+from collections.abc import Hashable
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from escala.errors import BulkheadFull, DeadlineExceeded
+from escala.errors import BulkheadFull
 from escala.kernel.config import options
-from escala.kernel.context import remaining
+from escala.kernel.context import current
 from escala.kernel.policy import Next, Policy, Scope
-from escala.kernel.runtime import Parker, Runtime
+from escala.kernel.runtime import Runtime
 from escala.kernel.units import Duration
-from escala.resilience.pure.bulkhead import BulkheadMachine, Entry
+from escala.resilience.call_key import Grouping, call_key
+from escala.resilience.slots import Slots
 from escala.resilience.spelling import spelled
 
 T = TypeVar("T")
+Order: TypeAlias = Literal["fifo", "priority"]
 
 
 class Bulkhead(Policy):
@@ -25,9 +26,16 @@ class Bulkhead(Policy):
 
     - `slots`: how many calls may run at once. Threads, tasks and several event loops can share
       them.
-    - `queue`: how many may wait, first come, first served; none by default. A slot that comes
-      free is handed to the first of them, so no newcomer can snatch it.
+    - `queue`: how many may wait; none by default. A slot that comes free is handed to the first
+      of them, so no newcomer can snatch it.
     - `wait`: the longest wait in the queue. By default only the deadline around the call ends it.
+    - `order`: "fifo", first come, first served; or "priority": a smaller `Request.priority` comes
+      first, and into a full queue it comes in place of the last with a greater one. Calls without
+      a request have priority 0.
+    - `key`: slots and a queue of their own for each value of `current_request().get(key)`, such
+      as "tenant", or of a function of the current request (or None). Calls without a value share
+      theirs. Only keys with calls inside or waiting are kept, at most `max_keys`; when so many
+      are in use, a call of one more is refused.
 
     Raises `BulkheadFull`, or `DeadlineExceeded` when the deadline comes in the queue. Waiting in
     sync code inside a running event loop raises `WouldBlock`. Whatever ends a call, cancelled in
@@ -43,7 +51,7 @@ class Bulkhead(Policy):
     shorthand: ClassVar[str | None] = "slots"
 
     class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """How many at once, and how many may wait."""
+        """How many at once, how many may wait, and which calls count together."""
 
         slots: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 100
         """How many calls may run at once."""
@@ -51,6 +59,12 @@ class Bulkhead(Policy):
         """How many more may wait."""
         wait: Duration | None = None
         """The longest wait; without it only the deadline ends a wait."""
+        order: Order = "fifo"
+        """Who is next: "fifo", or the smallest "priority"."""
+        key: str | None = None
+        """Which calls share slots, such as "tenant"; all of them if unset."""
+        max_keys: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 10_000
+        """How many keys may be in use at once."""
 
     def __init__(
         self,
@@ -58,104 +72,108 @@ class Bulkhead(Policy):
         *,
         queue: int = 0,
         wait: float | str | None = None,
+        order: Order = "fifo",
+        key: str | Grouping | None = None,
+        max_keys: int = 10_000,
         name: str = "bulkhead",
     ) -> None:
         self.name = name
-        given = {"slots": slots, "queue": queue, "wait": wait}
+        given = {
+            "slots": slots,
+            "queue": queue,
+            "wait": wait,
+            "order": order,
+            "key": None if callable(key) else key,
+            "max_keys": max_keys,
+        }
         self.options = options(self.Options, given, where="Bulkhead")
-        self._machine = BulkheadMachine[Parker](slots=self.options.slots, queue=self.options.queue)
-        # Reentrant: the garbage collector may close an abandoned call, which gives its slot
-        # back, in the middle of this thread's own turn.
-        self._lock = threading.RLock()
+        self._key = key if callable(key) else self.options.key
+        self._slots = self._room()
+        self._machine, self._lock = self._slots.machine, self._slots.lock
+        self._rooms: dict[Hashable, Slots] = {}
+        if key is not None:  # chosen once: a bulkhead without keys pays nothing for them
+            self.around = self._around_keyed  # type: ignore[method-assign]
+
+    def _room(self) -> Slots:
+        return Slots(self.options.slots, self.options.queue, name=self.name)
 
     @classmethod
     def build(cls, options: Options, scope: Scope) -> Self:
         """Make the policy from its options; each of several processes gets its part."""
-        return cls(
-            -(-options.slots // scope.share),
-            queue=-(-options.queue // scope.share),
-            wait=options.wait,
-            name=scope.label(cls.kind),
-        )
+        given = {name: getattr(options, name) for name in options.__struct_fields__}
+        given["slots"] = -(-options.slots // scope.share)
+        given["queue"] = -(-options.queue // scope.share)
+        return cls(**given, name=scope.label(cls.kind))
 
     def __repr__(self) -> str:
-        return spelled(self, self.options, name=self.name)
+        key = self._key if callable(self._key) else None
+        return spelled(self, self.options, name=self.name, **({"key": key} if key else {}))
 
     @property
     def free(self) -> int:
-        """How many slots no one has."""
+        """How many slots no one has; with `key`, those of a key that is not in use."""
         return self._machine.free
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for one."""
-        return self._machine.waiting
+        """How many calls wait for a slot, of all keys."""
+        with self._lock:
+            return sum(room.machine.waiting for room in self._in_use())
 
     def snapshot(self) -> dict[str, float]:
-        """For metrics: slots `in_use`, and calls `waiting` for one."""
-        return {"in_use": float(self.options.slots - self.free), "waiting": float(self.waiting)}
+        """For metrics: slots `in_use`, calls `waiting` for one, and `keys` in use if there are."""
+        with self._lock:
+            rooms = self._in_use()
+            busy = sum(room.count - room.machine.free for room in rooms)
+            told = {"in_use": float(busy), "waiting": float(sum(r.machine.waiting for r in rooms))}
+        return told if self._key is None else told | {"keys": float(len(rooms))}
+
+    def _in_use(self) -> list[Slots]:
+        return [self._slots] if self._key is None else list(self._rooms.values())
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Run the call in a slot; see the class."""
         with self._lock:
             taken = self._machine.take()
         if not taken:
-            await self._wait(runtime)
+            await self._slots.take(runtime, self.options.wait, self._priority())
         try:
             return await call()
         finally:
-            self._leave()
+            self._slots.leave()
 
-    async def _wait(self, runtime: Runtime) -> None:
-        """Return with a slot, or raise without one."""
-        left = remaining(runtime.now())
-        limit = left if self.options.wait is None else min(self.options.wait, left)
-        parker = runtime.parker()
+    async def _around_keyed(self, call: Next[T], runtime: Runtime) -> T:
+        key = call_key(self._key or "")
         with self._lock:
-            entry = self._machine.enter(parker)
-        if entry is Entry.GRANTED:
-            return
-        if entry is Entry.FULL:
-            raise BulkheadFull(self.name, self._full())
+            room = self._rooms.get(key)
+            if room is None:
+                room = self._new_room(key)
+            room.users += 1
+            taken = room.machine.take()
         try:
-            await parker.park(None if limit == math.inf else limit)
-        except BaseException as error:
-            if not self._withdrawn(parker):
-                self._leave()  # the slot came as we were leaving
-            if isinstance(error, DeadlineExceeded):
-                raise self._too_late() from error
-            raise
-        if not self._withdrawn(parker):
-            return
-        if limit == left:
-            raise self._too_late()
-        slots, wait = self.options.slots, self.options.wait
-        raise BulkheadFull(self.name, f"none of {slots} slots came free within {wait:g} s")
-
-    def _too_late(self) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"{self.name}: the deadline came before one of {self.options.slots} slots did; "
-            "give the call more time, or shed load earlier"
-        )
-
-    def _full(self) -> str:
-        slots, queue = self.options.slots, self.options.queue
-        taken = f"all {slots} slots" if slots > 1 else "the only slot"
-        if queue:
-            return f"{taken} and {queue} places in the queue are taken"
-        return f"{taken} {'are' if slots > 1 else 'is'} taken"
-
-    def _withdrawn(self, parker: Parker) -> bool:
-        with self._lock:
-            return self._machine.withdraw(parker)
-
-    def _leave(self) -> None:
-        while True:
+            if not taken:
+                await room.take(runtime, self.options.wait, self._priority())
+            try:
+                return await call()
+            finally:
+                room.leave()
+        finally:
             with self._lock:
-                waiter = self._machine.leave()
-            if waiter is None or waiter.unpark():
-                return
-            # Its event loop is closed, so it cannot take the slot: on to the next, unless its
-            # task was collected meanwhile and has already passed the slot on.
-            if self._withdrawn(waiter):
-                return
+                room.users -= 1
+                if not room.users:
+                    del self._rooms[key]
+
+    def _new_room(self, key: Hashable) -> Slots:
+        if len(self._rooms) >= self.options.max_keys:
+            whose = self._key if isinstance(self._key, str) else "key"
+            reason = f"calls of {self.options.max_keys} different values of {whose} are inside"
+            raise BulkheadFull(self.name, reason)
+        opts = self.options
+        room = self._rooms[key] = Slots(opts.slots, opts.queue, name=self.name, lock=self._lock)
+        return room
+
+    def _priority(self) -> int | None:
+        if self.options.order == "fifo":
+            return None
+        request = current.get()
+        return 0 if request is None else request.priority

@@ -2,47 +2,81 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+import math
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import ClassVar, Self, TypeVar
 
 import msgspec
 
-from escala.errors import CircuitOpen, DeadlineExceeded, Rejected, WouldBlock
+from escala.errors import ConfigError
 from escala.kernel.config import options
-from escala.kernel.events import publish
-from escala.kernel.policy import Next, Policy, Scope
+from escala.kernel.policy import Next, Scope
 from escala.kernel.runtime import Runtime
-from escala.kernel.units import PositiveDuration, PositiveShare
-from escala.resilience.events import BreakerChanged
-from escala.resilience.failure_kinds import Kinds, failure_kinds
-from escala.resilience.pure.breaker import REFUSED, BreakerMachine, BreakerState, Change
+from escala.kernel.wrong_value import without_password
+from escala.resilience.breaker_options import BreakerOptions
+from escala.resilience.breaker_store import BreakerStore
+from escala.resilience.breaker_verdict import (
+    EVERY_ERROR,
+    Failures,
+    Judge,
+    errors_with,
+    failures,
+    judge_with,
+)
+from escala.resilience.call_key import Grouping, call_key
+from escala.resilience.pure.breaker import BreakerMachine
+from escala.resilience.pure.breaker_table import BreakerMode
+from escala.resilience.pure.shared_breaker import SharedMachine
+from escala.resilience.shared_breaker import SharedBreakerShell
 from escala.resilience.spelling import spelled
-from escala.resilience.time_limit import time_is_up
 
 T = TypeVar("T")
 
-_EVERY_ERROR = (Exception,)
-_NOT_ITS_FAULT = (Rejected, WouldBlock)
 
-
-class CircuitBreaker(Policy):
+class CircuitBreaker(SharedBreakerShell):
     """Refuse calls at once while most of them fail, and let a few probes find out when to resume.
 
-    - `failure_rate`: opens when this share of the calls in the last `window` failed and they
-      were at least `minimum_calls`. Calls are counted by tenths of the window: one counts for at
-      least 0.9 and at most 1.0 times `window`, in constant memory.
-    - `cooldown`: how long it stays open. `CircuitOpen.retry_after` says how much is left.
-    - `probes`: then so many calls may pass; when all of them succeed it closes, when one fails it
-      opens again. No others pass meanwhile, however many come.
+    When it opens:
+
+    - `failure_rate`: this share of the calls in the last `window` failed, and they were at least
+      `minimum_calls`. The window is a time ("10s") or a number of calls ("100 calls"). In a time,
+      calls are counted by tenths: one counts for at least 0.9 and at most 1.0 times `window`, in
+      constant memory. None: no rate opens it.
+    - `slow` and `slow_rate`: this share of them took `slow` seconds or longer.
+    - `consecutive`: so many calls in a row failed, however few or many there are in the window.
+
+    How it closes again:
+
+    - `cooldown`: how long it stays open. `CircuitOpen.retry_after` says how much is left. With
+      `cooldown_cap` it doubles, up to that, each time the probes fail.
+    - `probes`: then so many calls may pass; when all of them succeed it closes, when one fails or
+      is slow it opens again. No others pass meanwhile, however many come.
     - `probe_lease`: when all probes are out and none has come back for so long (a thread that
       was killed, a call that never ends), new ones are given out.
 
-    Arguments for code only:
+    What it looks at:
 
-    - `on`: which exceptions count as failures; all by default. Others count as success, since
-      the dependency did answer.
-    - `judge`: says of a returned value whether it is a failure.
+    - `statuses`: HTTP and gRPC statuses that are failures, such as `503`, `"500..504"` or
+      `"UNAVAILABLE"`; an answer or an error with any other status is none. It is read from what
+      httpx, requests, aiohttp and gRPC return and raise.
+    - `on` (in code only): which exceptions are failures, or a function that says so of one; all
+      by default. Others count as success, since the dependency did answer.
+    - `judge` (in code only): says of a returned value whether it is a failure.
+
+    Many at once, and by hand:
+
+    - `key`: a breaker of its own for each value of `current_request().get(key)`, such as "host",
+      or of a function of the current request (or None). Calls without a value share one. Up to
+      `max_keys` are kept, about 700 bytes each; a new key then takes the place of another, closed
+      ones that were not asked for the longest time first. **What is forgotten begins anew.**
+    - `store`: processes that have the same `name` and `store` share one breaker. Each counts its
+      own calls; what one opens is open for all, and the probes of all together are `probes`. Each
+      looks at the store every `refresh` seconds, and for each probe; the call whose turn it is
+      waits for that. While the store is away each process decides alone. What is done by hand
+      (`mode`) is done in one process.
+    - `mode`: "enforce"; "shadow", which counts and tells events but never refuses; "disabled",
+      which does nothing; "forced_open", which refuses all. `switch` changes it.
 
     What says nothing about the dependency counts neither way: a cancelled call (its probe permit
     goes back), a refusal by another policy further in, and a call that the deadline around the
@@ -54,77 +88,96 @@ class CircuitBreaker(Policy):
     >>> breaker = CircuitBreaker(failure_rate="25%", minimum_calls=100)
     >>> breaker.call(len, "tea"), breaker.state.value
     (3, 'closed')
+    >>> breaker.switch("forced_open")
+    >>> breaker.call(len, "tea")
+    Traceback (most recent call last):
+    escala.errors.CircuitOpen: circuit_breaker: the circuit was switched to forced_open
     """
 
     kind: ClassVar[str] = "circuit_breaker"
-
-    class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """When to open, for how long, and how to find out that things are well again."""
-
-        failure_rate: PositiveShare = PositiveShare("50%")
-        """The share of failed calls that opens it."""
-        window: PositiveDuration = PositiveDuration(10.0)
-        """How far back calls are counted."""
-        minimum_calls: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 20
-        """So many calls must be in the window before the rate means anything."""
-        cooldown: PositiveDuration = PositiveDuration(5.0)
-        """How long it refuses every call before it probes."""
-        probes: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
-        """How many calls pass then, all of which must succeed."""
-        probe_lease: PositiveDuration = PositiveDuration(30.0)
-        """How long it waits for probes that do not come back."""
+    Options: ClassVar[type[msgspec.Struct]] = BreakerOptions
 
     def __init__(
         self,
         *,
-        failure_rate: float | str = "50%",
+        failure_rate: float | str | None = "50%",
         window: float | str = "10s",
         minimum_calls: int = 20,
+        consecutive: int | None = None,
+        slow: float | str | None = None,
+        slow_rate: float | str = "50%",
         cooldown: float | str = "5s",
+        cooldown_cap: float | str | None = None,
         probes: int = 1,
         probe_lease: float | str = "30s",
-        on: Kinds = _EVERY_ERROR,
-        judge: Callable[[Any], bool] | None = None,
+        statuses: Sequence[int | str] = (),
+        key: str | Grouping | None = None,
+        max_keys: int = 1000,
+        mode: BreakerMode = "enforce",
+        store: str | None = None,
+        refresh: float | str = "250ms",
+        on: Failures = EVERY_ERROR,
+        judge: Judge | None = None,
         name: str = "circuit_breaker",
     ) -> None:
-        self.name = name
         given = {
             "failure_rate": failure_rate,
             "window": window,
             "minimum_calls": minimum_calls,
+            "consecutive": consecutive,
+            "slow": slow,
+            "slow_rate": slow_rate,
             "cooldown": cooldown,
+            "cooldown_cap": cooldown_cap,
             "probes": probes,
             "probe_lease": probe_lease,
+            "statuses": statuses,
+            "key": None if callable(key) else key,
+            "max_keys": max_keys,
+            "mode": mode,
+            "store": store,
+            "refresh": refresh,
         }
-        self.options = options(self.Options, given, where="CircuitBreaker")
-        self._on, self._judge = failure_kinds(on, where="CircuitBreaker"), judge
-        self._machine = BreakerMachine(**msgspec.structs.asdict(self.options))
-        # Reentrant: the garbage collector may close an abandoned call, which gives its permit
-        # back, in the middle of this thread's own turn.
-        self._lock = threading.RLock()
+        self.options = chosen = options(BreakerOptions, given, where="CircuitBreaker")
+        self._given = failures(on, where="CircuitBreaker"), judge
+        on, self._judge = self._given
+        if chosen.statuses:
+            on, self._judge = errors_with(chosen.statuses, on), judge_with(chosen.statuses, judge)
+        self._slow = math.inf if chosen.slow is None else float(chosen.slow)
+        make: Callable[[BreakerMode], BreakerMachine] = partial(BreakerMachine, chosen.rules())
+        if store is not None:
+            self._refresh = float(chosen.refresh)
+            make = partial(SharedMachine, chosen.rules(), refresh=self._refresh)
+            self._store = _opened(store, chosen, name)
+        super().__init__(
+            make,
+            key=key,
+            max_keys=chosen.max_keys,
+            mode=chosen.mode,
+            on=on,
+            name=name,
+        )
+        # Chosen once: a breaker without key, store and eye on the time pays nothing for them.
+        if store is not None:
+            self.around = self._around_shared  # type: ignore[method-assign]
+        elif key is not None or chosen.slow is not None:
+            self.around = self._around_each  # type: ignore[method-assign]
 
     @classmethod
-    def build(cls, options: Options, scope: Scope) -> Self:
+    def build(cls, options: BreakerOptions, scope: Scope) -> Self:
         """Make the policy from its options; values are judged as the scope says."""
-        given = msgspec.structs.asdict(options)
+        given = {name: getattr(options, name) for name in options.__struct_fields__}
         return cls(**given, judge=scope.judge, name=scope.label(cls.kind))
 
     def __repr__(self) -> str:
-        on = self._on if self._on != _EVERY_ERROR else None
-        return spelled(self, self.options, name=self.name, on=on, judge=self._judge)
-
-    @property
-    def state(self) -> BreakerState:
-        """Closed, open or half-open; an open one becomes half-open with the first call after."""
-        return self._machine.state
-
-    def snapshot(self) -> dict[str, float]:
-        """For metrics: `open` and `half_open` are 1 while it is that."""
-        state = self._machine.state
-        return {
-            "open": float(state is BreakerState.OPEN),
-            "half_open": float(state is BreakerState.HALF_OPEN),
-        }
+        on, judge = self._given
+        code: dict[str, object] = {"on": None if on == EVERY_ERROR else on, "judge": judge}
+        if callable(self._key):
+            code = {"key": self._key, **code}
+        chosen = self.options
+        if chosen.store is not None:
+            chosen = msgspec.structs.replace(chosen, store=without_password(chosen.store))
+        return spelled(self, chosen, name=self.name, **code)
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Run the call, or refuse it; see the class."""
@@ -132,12 +185,12 @@ class CircuitBreaker(Policy):
         # One read of one field needs no lock: a call that reads it just before another thread
         # opens the breaker is one that came just before, and its result, of an old epoch by
         # then, will be ignored.
-        permit = machine.passing or self._admitted(runtime.now())
+        permit = machine.passing or self._admitted(machine, "", runtime.now())
         try:
             result = await call()
             failed = self._judge is not None and self._judge(result)
         except BaseException as error:
-            self._raised(error, permit, runtime.now())
+            self._raised(error, machine, "", permit, runtime.now())
             raise
         with self._lock:
             if failed:
@@ -145,48 +198,42 @@ class CircuitBreaker(Policy):
             else:
                 machine.succeeded(permit, runtime.now())
         if machine.changes:
-            self._tell()
+            self._tell(machine, "")
         return result
 
-    def _admitted(self, now: float) -> int:
-        machine = self._machine
+    async def _around_each(self, call: Next[T], runtime: Runtime) -> T:
+        """The same, with a breaker for each key and an eye on the time."""
+        began, machine = runtime.now(), self._machine
+        key: Hashable = ""
+        if self._key is not None:
+            key = call_key(self._key)
+            with self._lock:
+                machine = self._machines.use(key, began)
+        permit = machine.passing or self._admitted(machine, key, began)
+        try:
+            result = await call()
+            failed = self._judge is not None and self._judge(result)
+        except BaseException as error:
+            now = runtime.now()
+            self._raised(error, machine, key, permit, now, slow=now - began >= self._slow)
+            raise
+        now = runtime.now()
+        slow = now - began >= self._slow
         with self._lock:
-            permit = machine.admit(now)
-            state, reason, left = machine.state, machine.reason, machine.stay_away(now)
-        if machine.changes:
-            self._tell()
-        if permit != REFUSED:
-            return permit
-        if state is BreakerState.OPEN:
-            raise CircuitOpen(self.name, f"the circuit is open, since {reason}", left)
-        raise CircuitOpen(self.name, "the circuit is half-open and all its probes are out", left)
-
-    def _raised(self, error: BaseException, permit: int, now: float) -> None:
-        machine = self._machine
-        with self._lock:
-            if not _tells(error, now):
-                machine.returned(permit)
-            elif isinstance(error, self._on):
-                machine.failed(permit, now)
+            if failed:
+                machine.failed(permit, now, slow=slow)
+            elif slow:
+                machine.slowed(permit, now)
             else:
                 machine.succeeded(permit, now)
         if machine.changes:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Publish what has changed; never while the lock is held."""
-        machine = self._machine
-        with self._lock:
-            changes: list[Change]
-            changes, machine.changes = machine.changes, []
-        for before, after, at, reason in changes:
-            publish(
-                BreakerChanged(name=self.name, at=at, before=before, after=after, reason=reason)
-            )
+            self._tell(machine, key)
+        return result
 
 
-def _tells(error: BaseException, now: float) -> bool:
-    """Whether an error says anything about the dependency."""
-    if not isinstance(error, Exception) or isinstance(error, _NOT_ITS_FAULT):
-        return False
-    return not (isinstance(error, DeadlineExceeded) and time_is_up(now))
+def _opened(url: str, chosen: BreakerOptions, name: str) -> BreakerStore:
+    try:
+        return BreakerStore(url, chosen, name)
+    except ConfigError as error:
+        problems = (f"CircuitBreaker: store: {each}" for each in error.problems)
+        raise ConfigError(*problems) from error

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from escala.kernel.events import Event
 from escala.resilience.pure.backoff import GiveUp
-from escala.resilience.pure.breaker import BreakerState
+from escala.resilience.pure.breaker_table import BreakerState
 
 
 class BreakerChanged(Event, frozen=True, kw_only=True):
-    """A circuit breaker took a step; from half-open to half-open when it gives out new probes."""
+    """A circuit breaker took a step; from half-open to half-open when it gives out new probes.
+
+    `key` says which of several breakers it was; a `shadow` only says what it would have done.
+    """
 
     before: BreakerState
     after: BreakerState
     reason: str
+    key: str = ""
+    shadow: bool = False
 
 
 class Retried(Event, frozen=True, kw_only=True):
@@ -31,3 +36,33 @@ class RetryGaveUp(Event, frozen=True, kw_only=True):
 
     attempts: int
     reason: GiveUp
+
+
+class Hedged(Event, frozen=True, kw_only=True):
+    """Copy number `copy` of a call was started, `after` seconds behind the copy before it."""
+
+    copy: int
+    after: float
+
+
+class FellBack(Event, frozen=True, kw_only=True):
+    """A call failed and was answered from `source`: "value", "function" or "last_good".
+
+    `cause` is the name of the error's type, or "result" for a value that was judged a failure.
+    """
+
+    cause: str
+    source: str
+
+
+class LimitChanged(Event, frozen=True, kw_only=True):
+    """An adaptive limit found that its dependency bears more calls at once, or fewer."""
+
+    before: int
+    after: int
+
+
+class Shedding(Event, frozen=True, kw_only=True):
+    """`Shed` turns away so much of the calls from now on: a share from 0 to 1, 0 when it ends."""
+
+    share: float

@@ -11,15 +11,17 @@ import msgspec
 
 from escala.errors import ConfigError, Rejected, Unavailable, WouldBlock
 from escala.kernel.config import options
-from escala.kernel.context import Request, current, deadline
+from escala.kernel.context import current, deadline
 from escala.kernel.events import publish
 from escala.kernel.policy import Next, Policy, Scope
 from escala.kernel.runtime import Runtime
 from escala.kernel.units import Duration, Share
 from escala.resilience.attempt_note import leave_note
+from escala.resilience.bare_decorator import refuse_bare
+from escala.resilience.breaker_verdict import Failures, failures, matches
 from escala.resilience.events import Retried, RetryGaveUp
-from escala.resilience.failure_kinds import Kinds, failure_kinds
-from escala.resilience.pure.backoff import Backoff, GiveUp
+from escala.resilience.pure.backoff import Backoff, Bound, GiveUp, Growth, Jitter
+from escala.resilience.repeatable import may_repeat
 from escala.resilience.retry_budget import RetryBudget
 from escala.resilience.spelling import spelled
 from escala.resilience.time_limit import EARLY
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 _BY_CHANCE = (ConnectionError, TimeoutError, Unavailable)
 _NEVER = (Rejected, WouldBlock)
+_GROWS_BY_ITSELF = "expected no backoff beside decorrelated jitter, which grows by itself; found {}"
 _TICK = 0.001
 _NEVER_AGAIN = 3e9  # a century; operating systems refuse to sleep a few times longer
 
@@ -38,6 +41,10 @@ class Retry(Policy):
     - `attempts`: how many tries in all.
     - `base`, `cap`: before try n + 1 it waits from 0 to min(cap, base * 2 ** (n - 1)) seconds,
       drawn evenly ("full jitter"), so that callers that failed together do not return together.
+    - `backoff`: how that bound grows: "exponential", "linear" (base * n), "constant", or in code
+      a function of n that returns seconds; `cap` holds for it as well.
+    - `jitter`: "full", "equal" (from half the bound to the bound), "decorrelated" (from base to
+      three times the wait before) or "none" (the bound itself).
     - `budget`: the share of recent calls that may be retries, beyond three at once; or a
       `RetryBudget` that several policies share; or None for no limit.
     - `unsafe`: repeat also what is not idempotent. Without it, a call on behalf of a `Request`
@@ -46,13 +53,15 @@ class Retry(Policy):
 
     Arguments for code only:
 
-    - `on`: which exceptions are worth another try. The default is what fails by chance:
-      `ConnectionError`, `TimeoutError` (so also an inner `Timeout`) and `Unavailable`.
+    - `on`: which exceptions are worth another try: a class, a tuple of them, or a function of the
+      error. The default is what fails by chance: `ConnectionError`, `TimeoutError` (so also an
+      inner `Timeout`) and `Unavailable`.
     - `judge`: says of a returned value whether it is a failure. The last one is returned as it
       is; one that is dropped for another try goes to `discard`.
     - `hint`: seconds to stay away that a failing value or error asks for (`Retry-After`); an
       error's own number `retry_after` is read anyway. The wait is never shorter than that, and
-      when it reaches beyond the deadline the call fails at once.
+      when it reaches beyond the deadline the call fails at once. `escala.resilience.retry_after`
+      reads the field of an HTTP answer.
     - `rng`: where the jitter comes from; give a seeded one to repeat a run.
 
     What is raised in the end is the last error itself, with a note on the attempts. A refusal by
@@ -78,10 +87,18 @@ class Retry(Policy):
         """The longest wait before the second try; it doubles with each further one."""
         cap: Duration = Duration(5.0)
         """The longest wait before any try."""
+        backoff: Growth = "exponential"
+        """How the longest wait grows from try to try."""
+        jitter: Jitter = "full"
+        """What part of the longest wait is left to chance."""
         budget: Share | None = Share("20%")
         """The share of recent calls that may be retries, beyond three at once."""
         unsafe: bool = False
         """Repeat also what is not idempotent, such as POST."""
+
+        def __post_init__(self) -> None:
+            if self.jitter == "decorrelated" and self.backoff != "exponential":
+                raise ValueError(_GROWS_BY_ITSELF.format(self.backoff))
 
     def __init__(
         self,
@@ -89,21 +106,26 @@ class Retry(Policy):
         *,
         base: float | str = 0.1,
         cap: float | str = 5.0,
+        backoff: Growth | Bound = "exponential",
+        jitter: Jitter = "full",
         budget: float | str | RetryBudget | None = "20%",
         unsafe: bool = False,
-        on: Kinds = _BY_CHANCE,
+        on: Failures = _BY_CHANCE,
         judge: Callable[[Any], bool] | None = None,
         hint: Callable[[Any], float | None] | None = None,
         discard: Callable[[Any], None] | None = None,
         rng: random.Random | None = None,
         name: str = "retry",
     ) -> None:
+        refuse_bare("Retry", attempts)
         self.name = name
         shared = budget if isinstance(budget, RetryBudget) else None
         given = {
             "attempts": attempts,
             "base": base,
             "cap": cap,
+            "backoff": "exponential" if callable(backoff) else backoff,
+            "jitter": jitter,
             "budget": shared.options.share if shared else budget,
             "unsafe": unsafe,
         }
@@ -111,8 +133,19 @@ class Retry(Policy):
         share = self.options.budget
         self.budget = shared or (None if share is None else RetryBudget(share))
         self._shared = shared
-        self._backoff = Backoff(attempts=attempts, base=self.options.base, cap=self.options.cap)
+        self._own_bound = backoff if callable(backoff) else None
+        if self._own_bound is not None and jitter == "decorrelated":
+            name = getattr(backoff, "__qualname__", None) or repr(backoff)
+            raise ConfigError(f"Retry: {_GROWS_BY_ITSELF.format(name)}")
+        self._backoff = Backoff(
+            attempts=attempts,
+            base=self.options.base,
+            cap=self.options.cap,
+            growth=backoff,
+            jitter=jitter,
+        )
         self._on = _checked(on)
+        self._caught = self._on if isinstance(self._on, tuple) else (Exception,)
         self._judge, self._hint, self._discard = judge, hint, discard
         self._draw = (rng or random.Random()).random
 
@@ -123,6 +156,8 @@ class Retry(Policy):
             options.attempts,
             base=options.base,
             cap=options.cap,
+            backoff=options.backoff,
+            jitter=options.jitter,
             budget=options.budget,
             unsafe=options.unsafe,
             judge=scope.judge,
@@ -132,9 +167,15 @@ class Retry(Policy):
         )
 
     def __repr__(self) -> str:
-        on = self._on if self._on != _BY_CHANCE else None
-        code = {"on": on, "judge": self._judge, "hint": self._hint, "discard": self._discard}
-        return spelled(self, self.options, name=self.name, budget=self._shared, **code)
+        code = {
+            "backoff": self._own_bound,
+            "budget": self._shared,
+            "on": self._on if self._on != _BY_CHANCE else None,
+            "judge": self._judge,
+            "hint": self._hint,
+            "discard": self._discard,
+        }
+        return spelled(self, self.options, name=self.name, **code)
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Run the call until it succeeds or there is a reason to stop; see the class."""
@@ -151,30 +192,34 @@ class Retry(Policy):
                     result = await call()
                 else:
                     result = await self._repeat(call, runtime, wait)
-            except self._on as error:
-                plan = self._plan(error, attempt, began, runtime.now())
+            except self._caught as error:
+                plan = self._plan(error, attempt, began, runtime.now(), wait.drawn)
                 if plan is None:
                     raise
             else:
                 if self._judge is None or not self._judge(result):
                     return result
-                plan = self._plan(result, attempt, began, runtime.now())
+                plan = self._plan(result, attempt, began, runtime.now(), wait.drawn)
                 if plan is None:
                     return result
             attempt, wait = attempt + 1, plan
 
-    def _plan(self, failure: object, attempt: int, began: float, now: float) -> _Wait | None:
+    def _plan(
+        self, failure: object, attempt: int, began: float, now: float, before: float
+    ) -> _Wait | None:
         """Whether and when to try again; tells listeners, and the error itself when it is not."""
-        if isinstance(failure, _NEVER):
+        error = failure if isinstance(failure, Exception) else None
+        if error is not None and (isinstance(error, _NEVER) or not matches(error, self._on)):
             return None
         hint = self._asked_for(failure)
         plan: float | GiveUp = GiveUp.UNSAFE
-        if self._may_repeat(current.get()):
+        drawn = 0.0
+        if may_repeat(current.get(), unsafe=self.options.unsafe):
             until = deadline() - EARLY
-            plan = self._backoff.after(attempt, now=now, until=until, draw=self._draw(), hint=hint)
+            drawn = self._backoff.wait(attempt, draw=self._draw(), before=before)
+            plan = self._backoff.after(attempt, now=now, until=until, wait=drawn, hint=hint)
         if isinstance(plan, float) and self.budget is not None and not self.budget.take(now):
             plan = GiveUp.BUDGET
-        error = failure if isinstance(failure, Exception) else None
         if isinstance(plan, GiveUp):
             publish(RetryGaveUp(name=self.name, at=now, attempts=attempt, reason=plan))
             if error is not None:
@@ -183,12 +228,7 @@ class Retry(Policy):
         cause = "result" if error is None else type(error).__name__
         publish(Retried(name=self.name, at=now, attempt=attempt, delay=plan, cause=cause))
         not_before = -math.inf if hint is None else now + hint
-        return _Wait(plan, not_before, failure if error is None else _NOTHING)
-
-    def _may_repeat(self, request: Request | None) -> bool:
-        if request is None:
-            return True
-        return request.repeatable and (self.options.unsafe or request.idempotent is not False)
+        return _Wait(plan, drawn, not_before, failure if error is None else _NOTHING)
 
     def _asked_for(self, failure: object) -> float | None:
         seconds = None if self._hint is None else self._hint(failure)
@@ -213,17 +253,18 @@ class Retry(Policy):
 
 class _Wait(NamedTuple):
     delay: float
+    drawn: float  # our own part of it
     not_before: float  # what the failure asked for
     dropped: object  # a failing value that no one will read
 
 
 _NOTHING = object()
-_NO_WAIT = _Wait(0.0, -math.inf, _NOTHING)
+_NO_WAIT = _Wait(0.0, 0.0, -math.inf, _NOTHING)
 
 
-def _checked(on: Kinds) -> tuple[type[Exception], ...]:
-    kinds = failure_kinds(on, where="Retry")
-    for kind in kinds:
+def _checked(on: Failures) -> Failures:
+    kinds = failures(on, where="Retry")
+    for kind in kinds if isinstance(kinds, tuple) else ():
         if issubclass(kind, _NEVER):
             raise ConfigError(
                 f"Retry: on: {kind.__name__} is a refusal by Escala, which Retry never repeats; "

@@ -8,12 +8,13 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.limiting.pure.limits import limit
 
 from escala.limiting.pure.gcra import GcraMachine
 
 
 def machine(rate: float = 10.0, burst: int = 5, max_keys: int = 100) -> GcraMachine:
-    return GcraMachine(rate=rate, burst=burst, max_keys=max_keys)
+    return GcraMachine((limit(rate, burst=burst),), max_keys)
 
 
 def granted(bucket: GcraMachine, tries: int, now: float, key: str = "") -> int:
@@ -39,8 +40,6 @@ def test_keys_have_buckets_of_their_own() -> None:
     ("taken", "cost", "now", "wait"),
     [
         (0, 5, 0.0, 0.0),
-        (0, 6, 0.0, math.inf),
-        (5, 6, 0.0, math.inf),
         (5, 1, 0.0, 0.1),
         (5, 5, 0.0, 0.5),
         (5, 1, 0.05, 0.05),
@@ -54,12 +53,12 @@ def test_says_how_long_to_wait_and_takes_nothing_then(
 ) -> None:
     bucket = machine()
     granted(bucket, taken, 0.0)
-    before = dict(bucket.keys.moments)
+    before = dict(bucket.keys.states)
     assert bucket.take("", cost, now) == pytest.approx(wait)
     if wait:
-        assert bucket.keys.moments == before
-        if wait < math.inf:
-            assert bucket.take("", cost, now + wait) == 0.0, "then it is granted"
+        assert bucket.keys.states == before
+        assert bucket.wait("", cost, now) == pytest.approx(wait)
+        assert bucket.take("", cost, now + wait) == 0.0, "then it is granted"
 
 
 def test_decide_says_how_things_stand() -> None:
@@ -74,13 +73,60 @@ def test_decide_says_how_things_stand() -> None:
     assert second.retry_after == pytest.approx(0.1)
     third = bucket.decide("", 3, 0.05)
     assert (third.allowed, third.remaining) == (True, 0)
-    never = bucket.decide("", 6, 0.05)
-    assert (never.allowed, never.remaining, never.retry_after) == (False, 0, math.inf)
-    later = bucket.look("", 10.0)
+    refused = bucket.refusal("", 1, 0.05, ahead=2)
+    assert (refused.allowed, refused.remaining, refused.decided_by) == (False, 0, 0)
+    assert refused.retry_after == pytest.approx(0.25)
+    assert refused.each == ()
+    assert refused.standings == ((0, refused.reset_after),)
+    assert refused.reset_after == pytest.approx(0.45)
+    later = bucket.granted("", 10.0)
     assert (later.allowed, later.remaining, later.reset_after) == (True, 5, 0.0)
-    unknown = bucket.decide("new", 9, 10.0)
-    assert (unknown.allowed, unknown.remaining, unknown.reset_after) == (False, 5, 0.0)
-    assert "new" not in bucket.keys.moments
+    assert (later.limit, later.retry_after) == (5, 0.0)
+    fresh = bucket.decide("new", 2, 10.0)
+    assert (fresh.allowed, fresh.remaining, fresh.retry_after) == (True, 3, 0.0)
+    assert fresh.reset_after == pytest.approx(0.2)
+
+
+def test_the_wait_counts_those_ahead() -> None:
+    bucket = machine()
+    assert bucket.wait("", 5, 0.0) == 0.0
+    assert bucket.wait("", 1, 0.0, ahead=4) == 0.0
+    assert bucket.wait("", 1, 0.0, ahead=5) == pytest.approx(0.1)
+    assert bucket.wait("", 3, 0.0, ahead=100) == pytest.approx(9.8)
+    assert bucket.take("", 5, 0.0) == 0.0
+    assert bucket.wait("", 3, 0.1, ahead=100) == pytest.approx(10.2)
+    assert bucket.wait("", 3, 99.0, ahead=0) == 0.0
+
+
+def test_what_is_given_back_can_be_taken_again_and_never_more() -> None:
+    bucket = machine()
+    assert granted(bucket, 5, 0.0) == 5
+    bucket.give_back("", 2, 0.0)
+    assert granted(bucket, 9, 0.0) == 2
+    bucket.give_back("", 99, 0.0)
+    assert granted(bucket, 9, 0.0) == 5
+    bucket.give_back("", 1, 99.0)
+    assert granted(bucket, 9, 99.0) == 5
+    bucket.give_back("unknown", 1, 99.0)
+    assert "unknown" not in bucket.keys.states
+
+
+def test_what_is_forgotten_begins_anew_and_makes_room() -> None:
+    bucket = machine(max_keys=1)
+    assert granted(bucket, 9, 0.0, "a") == 5
+    bucket.forget("a")
+    assert granted(bucket, 9, 0.0, "a") == 5
+    bucket.forget("a")
+    bucket.forget("unknown")
+    assert len(bucket.keys) == 1
+    assert bucket.granted("a", 0.0).remaining == 5
+    assert granted(bucket, 1, 0.0, "b") == 1
+    assert list(bucket.keys.states) == ["b"]
+
+
+def test_says_whether_it_is_strict() -> None:
+    assert not machine().strict
+    assert GcraMachine((limit(1),), 1, strict=True).strict
 
 
 @pytest.mark.parametrize("now", [0.0, 1e3, 123_456.789, 1e7])
@@ -101,7 +147,8 @@ def test_grants_what_exact_buckets_grant(
 ) -> None:
     bucket = machine(rate=float(rate), burst=burst)
     tokens, now = Fraction(burst), Fraction(0)
-    for cost, pause in steps:
+    for wanted, pause in steps:
+        cost = min(wanted, burst)
         now += pause
         tokens = min(Fraction(burst), tokens + pause * rate)
         answer = bucket.decide("k", cost, float(now))
@@ -109,8 +156,6 @@ def test_grants_what_exact_buckets_grant(
         assert close or answer.allowed is (tokens >= cost)
         if answer.allowed:
             tokens = max(Fraction(0), tokens - cost)
-        elif cost > burst:
-            assert answer.retry_after == math.inf
         else:
             assert answer.retry_after == pytest.approx(
                 float((cost - tokens) / rate), abs=1e-5 / rate
@@ -145,7 +190,7 @@ def test_a_key_that_is_full_again_makes_room_and_loses_nothing() -> None:
     assert granted(bucket, 9, 0.0, "a") == 5
     bucket.take("b", 1, 0.0)
     bucket.take("c", 1, 0.2)
-    assert set(bucket.keys.moments) == {"a", "c"}, "b is full again"
+    assert set(bucket.keys.states) == {"a", "c"}, "b is full again"
     assert granted(bucket, 9, 0.2, "a") == 2, "a was not"
 
 

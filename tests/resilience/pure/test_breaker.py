@@ -1,51 +1,51 @@
-"""The circuit breaker's decisions: a table of its steps, and a model that remembers everything."""
+"""The circuit breaker's decisions, each at its boundary."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from escala.resilience.pure.breaker import REFUSED, BreakerMachine, BreakerState, Change
+from escala.resilience.pure.breaker import (
+    REFUSED,
+    UNCOUNTED,
+    BreakerMachine,
+    BreakerRules,
+    Change,
+)
+from escala.resilience.pure.breaker_table import BreakerState
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 
 
-def machine(
-    failure_rate: float = 0.5, minimum_calls: int = 4, probes: int = 2, cooldown: float = 5.0
-) -> BreakerMachine:
-    return BreakerMachine(
-        failure_rate=failure_rate,
-        window=10.0,
-        minimum_calls=minimum_calls,
-        cooldown=cooldown,
-        probes=probes,
-        probe_lease=30.0,
-    )
+def machine(**rules: Any) -> BreakerMachine:
+    given = {"minimum_calls": 4, "probes": 2, **rules}
+    return BreakerMachine(BreakerRules(**given))
 
 
-def opened(**options: float) -> BreakerMachine:
+def opened(**rules: Any) -> BreakerMachine:
     """A breaker that four failures opened at 0."""
-    breaker = machine(**options)  # type: ignore[arg-type]
+    breaker = machine(**rules)
     for _ in range(4):
         breaker.failed(breaker.admit(0.0), 0.0)
     return breaker
 
 
-def probing(**options: float) -> tuple[BreakerMachine, int]:
+def probing(**rules: Any) -> tuple[BreakerMachine, int]:
     """The same at 5.0, with the first probe out."""
-    breaker = opened(**options)
+    breaker = opened(**rules)
     return breaker, breaker.admit(5.0)
 
 
 def outcomes(breaker: BreakerMachine, text: str, now: float = 0.0) -> None:
+    """Calls that end well (.), fail (x), are slow (s), or fail slowly (X)."""
     for outcome in text:
         permit = breaker.admit(now)
-        (breaker.failed if outcome == "x" else breaker.succeeded)(permit, now)
+        if outcome in "xX":
+            breaker.failed(permit, now, slow=outcome == "X")
+        else:
+            (breaker.slowed if outcome == "s" else breaker.succeeded)(permit, now)
 
 
 @pytest.mark.parametrize(
@@ -248,98 +248,262 @@ def test_passing_is_the_permit_while_closed_and_refusal_otherwise() -> None:
     assert breaker.passing == breaker.admit(6.0) == breaker.epoch != REFUSED
 
 
-class AgainstAModel(RuleBasedStateMachine):
-    """Any order of calls, results, lost results and pauses; times are exact quarters."""
-
-    @initialize(
-        rate=st.sampled_from([0.25, 0.5, 1.0]),
-        minimum=st.integers(1, 5),
-        probes=st.integers(1, 3),
-    )
-    def build(self, rate: float, minimum: int, probes: int) -> None:
-        self.breaker = machine(failure_rate=rate, minimum_calls=minimum, probes=probes)
-        self.rate, self.minimum, self.probes = rate, minimum, probes
-        self.now = 0.0
-        self.out: list[int] = []
-        self.enter(CLOSED)
-        self.epochs = 1
-
-    def enter(self, state: BreakerState) -> None:
-        self.state, self.since = state, self.now
-        self.epochs = getattr(self, "epochs", 0) + 1
-        self.given: list[tuple[int, float]] = []  # probes: permit, when
-        self.back = self.passed = 0
-        self.calls: list[tuple[int, bool]] = []
-        self.origin = self.now
-
-    @rule(pause=st.sampled_from([0.25, 0.5, 1.0, 4.75, 5.0, 9.0, 10.0, 30.0]))
-    def wait(self, pause: float) -> None:
-        self.now += pause
-
-    @rule()
-    def call(self) -> None:
-        permit = self.breaker.admit(self.now)
-        if self.state is OPEN and self.now >= self.since + 5.0:
-            self.enter(HALF_OPEN)
-        left = self.probes - len(self.given) + self.back
-        if self.state is HALF_OPEN and not left and self.now >= self.given[-1][1] + 30.0:
-            self.enter(HALF_OPEN)
-            left = self.probes
-        expected = self.state is CLOSED or (self.state is HALF_OPEN and left > 0)
-        assert (permit != REFUSED) is expected
-        if not expected:
-            assert 0.0 <= self.breaker.stay_away(self.now) <= 5.0
-            return
-        assert permit == self.epochs
-        self.out.append(permit)
-        if self.state is HALF_OPEN:
-            self.given.append((permit, self.now))
-
-    @precondition(lambda self: self.out)
-    @rule(data=st.data(), outcome=st.sampled_from(["failed", "succeeded", "returned"]))
-    def end(self, data: st.DataObject, outcome: str) -> None:
-        permit = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
-        if outcome == "returned":
-            self.breaker.returned(permit)
-        else:
-            getattr(self.breaker, outcome)(permit, self.now)
-        if permit != self.epochs:
-            return
-        if self.state is HALF_OPEN:
-            self.probe_ended(outcome)
-        elif outcome != "returned":
-            self.count(failed=outcome == "failed")
-
-    def probe_ended(self, outcome: str) -> None:
-        if outcome == "returned":
-            self.back += 1
-        elif outcome == "failed":
-            self.enter(OPEN)
-        else:
-            self.passed += 1
-            if self.passed == self.probes:
-                self.enter(CLOSED)
-
-    def count(self, *, failed: bool) -> None:
-        if not self.calls or self.bucket() - self.calls[-1][0] >= 10:
-            self.calls, self.origin = [], self.now
-        self.calls.append((self.bucket(), failed))
-        young = [failed for bucket, failed in self.calls if self.bucket() - bucket < 10]
-        if len(young) >= self.minimum and any(young) and sum(young) >= self.rate * len(young):
-            self.enter(OPEN)
-
-    def bucket(self) -> int:
-        return math.floor(self.now - self.origin)
-
-    @invariant()
-    def agree(self) -> None:
-        if hasattr(self, "breaker"):
-            assert self.breaker.state is self.state
-            assert self.breaker.epoch == self.epochs
-            assert self.breaker.passing == (self.epochs if self.state is CLOSED else REFUSED)
-            for before, after in zip(self.breaker.changes, self.breaker.changes[1:], strict=False):
-                assert before.after is after.before
+def test_the_rules_it_goes_by_when_none_are_given() -> None:
+    assert BreakerRules() == (0.5, None, None, 10.0, None, 20, 5.0, None, 1, 30.0)
 
 
-AgainstAModel.TestCase.settings = settings(stateful_step_count=60, deadline=None)
-TestAgainstAModel = AgainstAModel.TestCase
+@pytest.mark.parametrize(
+    ("calls", "state", "reason"),
+    [
+        ("sss", CLOSED, ""),
+        ("s...", CLOSED, ""),
+        ("ss..", OPEN, "2 of 4 calls in 10 s were slow"),  # a quick one makes them enough
+        ("s.s.", OPEN, "2 of 4 calls in 10 s were slow"),
+        ("...sss", OPEN, "3 of 6 calls in 10 s were slow"),
+        ("XX..", OPEN, "2 of 4 calls in 10 s were slow"),  # and not 2 of 4 failed: 75 % must
+        ("XXX.", OPEN, "3 of 4 calls in 10 s failed"),
+        ("xsx.", CLOSED, ""),
+        ("xxsx", OPEN, "3 of 4 calls in 10 s failed"),
+    ],
+)
+def test_slow_calls_have_a_rate_of_their_own(calls: str, state: BreakerState, reason: str) -> None:
+    breaker = machine(failure_rate=0.75, slow_rate=0.5)
+    outcomes(breaker, calls)
+    assert (breaker.state, breaker.reason) == (state, reason)
+
+
+def test_a_slow_call_is_a_call_where_no_one_looks_at_slow_ones() -> None:
+    breaker = machine(failure_rate=0.5, slow_rate=None)
+    outcomes(breaker, "ssssss")
+    assert breaker.state is CLOSED
+    outcomes(breaker, "XXXXX")
+    assert breaker.state is CLOSED
+    outcomes(breaker, "X")
+    assert breaker.reason == "6 of 12 calls in 10 s failed"
+
+
+def test_a_failure_is_quick_unless_it_is_said_to_be_slow() -> None:
+    breaker = machine(failure_rate=None, slow_rate=0.5)
+    for _ in range(9):
+        breaker.failed(breaker.admit(0.0), 0.0)
+    assert breaker.state is CLOSED
+
+
+def test_slow_calls_that_are_past_no_longer_count() -> None:
+    breaker = machine(slow_rate=0.5, failure_rate=None)
+    outcomes(breaker, "ss.", now=0.0)
+    outcomes(breaker, "s.", now=10.0)
+    outcomes(breaker, "..", now=10.0)
+    assert breaker.state is CLOSED, "one of four"
+    outcomes(breaker, "ss", now=11.0)
+    assert breaker.reason == "3 of 6 calls in 10 s were slow"
+
+
+@pytest.mark.parametrize(
+    ("calls", "state"),
+    [
+        ("xx", CLOSED),
+        ("xxx", OPEN),
+        ("xx.xx", CLOSED),
+        ("xx.xxx", OPEN),
+        ("xxsxx", CLOSED),
+        ("xsxxx", OPEN),
+        ("..." * 99 + "xxx", OPEN),
+        ("XX.XXX", OPEN),
+    ],
+)
+def test_failures_in_a_row(calls: str, state: BreakerState) -> None:
+    breaker = machine(failure_rate=None, consecutive=3)
+    outcomes(breaker, calls)
+    assert breaker.state is state
+    assert breaker.reason == ("3 calls in a row failed" if state is OPEN else "")
+
+
+def test_failures_in_a_row_may_be_hours_apart_and_a_success_between_them_is_seen() -> None:
+    breaker = machine(failure_rate=None, consecutive=3)
+    for hour in range(2):
+        outcomes(breaker, "x", now=hour * 3600.0)
+    outcomes(breaker, ".", now=3 * 3600.0)
+    outcomes(breaker, "xx", now=4 * 3600.0)
+    assert breaker.state is CLOSED
+    outcomes(breaker, "x", now=5 * 3600.0)
+    assert breaker.state is OPEN
+
+
+def test_the_first_of_both_opens_it() -> None:
+    for calls, reason in (("xxx", "3 calls in a row failed"), ("x.x.", "2 of 4 calls in 10 s")):
+        breaker = machine(consecutive=3)
+        outcomes(breaker, calls)
+        assert breaker.reason.startswith(reason)
+
+
+def test_a_streak_ends_with_the_epoch() -> None:
+    breaker = machine(failure_rate=None, consecutive=2, probes=1)
+    outcomes(breaker, "xx")
+    breaker.succeeded(breaker.admit(5.0), 5.0)
+    outcomes(breaker, "x", now=6.0)
+    assert breaker.state is CLOSED
+
+
+@pytest.mark.parametrize(
+    ("calls", "state"),
+    [
+        ("xx..", CLOSED),
+        ("xx..x", CLOSED),
+        ("xx..xx", CLOSED),  # ..xx of the last four is fine, since three are needed
+        ("xx.x", OPEN),
+        ("xx...xx.x", OPEN),
+        ("xx.." * 30, CLOSED),
+    ],
+)
+def test_of_the_last_calls(calls: str, state: BreakerState) -> None:
+    breaker = machine(window_calls=4, failure_rate=0.75)
+    outcomes(breaker, calls)
+    assert breaker.state is state
+    assert breaker.reason == ("3 of the last 4 calls failed" if state is OPEN else "")
+
+
+def test_calls_count_in_a_window_of_calls_however_old_they_are() -> None:
+    breaker = machine(window_calls=4, failure_rate=1.0)
+    for day in range(4):
+        outcomes(breaker, "x", now=day * 86_400.0)
+    assert breaker.state is OPEN
+
+
+@pytest.mark.parametrize("cap", [None, 5.0, 12.0, 20.0, 1000.0])
+def test_the_cooldown_doubles_while_probes_fail_and_begins_anew_when_they_pass(
+    cap: float | None,
+) -> None:
+    breaker, now = opened(cooldown_cap=cap, probes=1), 0.0
+    for expected in (5.0, 10.0, 20.0, 40.0):
+        cooldown = 5.0 if cap is None else min(cap, expected)
+        assert breaker.cooldown == breaker.stay_away(now) == cooldown
+        assert breaker.admit(now + cooldown - 0.001) == REFUSED
+        now += cooldown
+        breaker.failed(breaker.admit(now), now)
+    now += breaker.cooldown
+    breaker.succeeded(breaker.admit(now), now)
+    assert breaker.cooldown == 5.0
+    outcomes(breaker, "xxxx", now)
+    assert breaker.stay_away(now) == 5.0
+
+
+def test_new_probes_do_not_make_the_cooldown_longer() -> None:
+    breaker, _ = probing(cooldown_cap=60.0, probes=1)
+    assert breaker.admit(35.0) != REFUSED
+    assert breaker.cooldown == 5.0
+
+
+def test_a_slow_probe_opens_it_again() -> None:
+    breaker, probe = probing()
+    breaker.slowed(probe, 6.0)
+    assert (breaker.state, breaker.reason) == (OPEN, "a probe was slow")
+    breaker.slowed(probe, 6.0)
+    assert breaker.stay_away(6.0) == 5.0, "once"
+
+
+def test_a_late_slow_call_changes_nothing() -> None:
+    breaker = machine(slow_rate=0.5)
+    early = breaker.admit(0.0)
+    outcomes(breaker, "xxxx")
+    breaker.succeeded(breaker.admit(5.0), 5.0)
+    breaker.succeeded(breaker.admit(5.0), 5.0)
+    for _ in range(9):
+        breaker.slowed(early, 6.0)
+    assert breaker.state is CLOSED
+
+
+@pytest.mark.parametrize("before", ["closed", "open", "half-open", "forced-open", "disabled"])
+def test_switched_by_hand(before: str) -> None:
+    def begin() -> BreakerMachine:
+        if before in ("open", "half-open"):
+            return opened() if before == "open" else probing()[0]
+        breaker = machine()
+        if before != "closed":
+            breaker.switch("disabled" if before == "disabled" else "forced_open", 0.0)
+        return breaker
+
+    forced = begin()
+    assert forced.state.value == before
+    forced.switch("forced_open", 6.0)
+    assert [forced.admit(now) for now in (6.0, 1e9)] == [REFUSED] * 2
+    assert forced.stay_away(6.0) is None
+    assert forced.reason == "it was switched to forced_open"
+    assert forced.changes[-1].after is BreakerState.FORCED_OPEN
+
+    disabled = begin()
+    disabled.switch("disabled", 6.0)
+    assert disabled.passing == disabled.admit(6.0) == UNCOUNTED
+    outcomes(disabled, "xxxxxxsssss", now=6.0)
+    assert disabled.state is BreakerState.DISABLED
+
+    for mode in ("enforce", "shadow"):
+        anew = begin()
+        early = anew.epoch
+        anew.switch(mode, 6.0)
+        assert anew.passing == anew.admit(6.0) == anew.epoch != early
+        outcomes(anew, "xxx", now=6.0)
+        anew.failed(early, 6.0)
+        assert anew.state is CLOSED
+        outcomes(anew, "x", now=6.0)
+        assert anew.state is OPEN
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "permit", "reason"),
+    [
+        ("enforce", CLOSED, 1, ""),
+        ("shadow", CLOSED, 1, "it was switched to shadow"),
+        ("disabled", BreakerState.DISABLED, UNCOUNTED, "it was switched to disabled"),
+        ("forced_open", BreakerState.FORCED_OPEN, REFUSED, "it was switched to forced_open"),
+    ],
+)
+def test_made_in_a_mode(mode: Any, state: BreakerState, permit: int, reason: str) -> None:
+    breaker = BreakerMachine(BreakerRules(), mode)
+    assert (breaker.state, breaker.passing, breaker.admit(0.0)) == (state, permit, permit)
+    assert (breaker.reason, breaker.changes) == (reason, [])
+    for _ in range(99):
+        breaker.failed(UNCOUNTED, 0.0)
+    assert breaker.state is state, "no permit of a call that counts"
+
+
+def test_forgotten_while_calls_are_under_way() -> None:
+    closed = machine()
+    permit = closed.admit(0.0)
+    closed.forget()
+    for _ in range(9):
+        closed.failed(permit, 0.0)
+    assert closed.admit(0.0) == UNCOUNTED
+    assert closed.state is CLOSED
+    half_open, probe = probing()
+    half_open.forget()
+    half_open.failed(probe, 6.0)
+    assert (half_open.state, half_open.passing) == (HALF_OPEN, REFUSED)
+    renewed, lost = probing(probes=1)
+    renewed.admit(35.0)
+    renewed.forget()
+    renewed.failed(lost, 36.0)
+    assert renewed.state is HALF_OPEN, "nor one from before"
+
+
+def test_follows_what_the_other_processes_do() -> None:
+    breaker = machine()
+    outcomes(breaker, "xxx")
+    breaker.follow(CLOSED, 1.0, 0.0, "elsewhere")
+    assert (breaker.changes, breaker.reason) == ([], "")
+    breaker.follow(OPEN, 1.0, 3.5, "9 of 9 calls failed")
+    assert breaker.stay_away(1.0) == 3.5
+    breaker.follow(OPEN, 2.0, 3.0, "the same")
+    assert (breaker.stay_away(2.0), breaker.reason) == (3.0, "9 of 9 calls failed")
+    breaker.follow(HALF_OPEN, 5.0, 0.0, "the cooldown is over")
+    assert breaker.admit(5.0) == breaker.admit(34.9) == REFUSED, "the store gives out the probes"
+    assert breaker.admit(35.0) != REFUSED, "but not for ever, if it has gone away"
+    breaker.follow(CLOSED, 36.0, 0.0, "1 of 1 probes passed")
+    outcomes(breaker, "xxx", now=36.0)
+    assert breaker.state is CLOSED
+    assert breaker.changes == [
+        Change(CLOSED, OPEN, 1.0, "9 of 9 calls failed"),
+        Change(OPEN, HALF_OPEN, 5.0, "the cooldown is over"),
+        Change(HALF_OPEN, HALF_OPEN, 35.0, "no probe came back within 30 s"),
+        Change(HALF_OPEN, CLOSED, 36.0, "1 of 1 probes passed"),
+    ]

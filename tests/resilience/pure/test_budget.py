@@ -7,6 +7,7 @@ from collections import deque
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from escala.resilience.pure.budget import BudgetMachine
 
@@ -112,3 +113,55 @@ def test_retries_are_few_at_once_or_few_among_calls(
                 assert under_way >= floor
                 assert most > 0.2 * surely - 1e-9
         assert machine.under_way == under_way
+
+
+class BudgetModel(RuleBasedStateMachine):
+    """Calls, retries and their ends in any order: few at once, or few among calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = BudgetMachine(share=0.2, floor=2, window=10.0)
+        self.now = 0.0
+        self.calls: list[float] = []
+        self.retries: list[float] = []
+        self.under_way = 0
+
+    @rule(seconds=st.floats(0, 3))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(times=st.integers(1, 30))
+    def call(self, times: int) -> None:
+        for _ in range(times):
+            self.machine.call(self.now)
+        self.calls += [self.now] * times
+
+    @rule()
+    def take(self) -> None:
+        # What happened counts for 0.9 to 1.0 of the window.
+        granted = self.machine.take(self.now)
+        if granted:
+            surely = self._since(self.retries, 8.999)
+            assert self.under_way < 2 or surely + 1 <= 0.2 * self._since(self.calls, 10.001) + 1e-9
+            self.retries.append(self.now)
+            self.under_way += 1
+        else:
+            assert self.under_way >= 2
+            perhaps = self._since(self.retries, 10.001)
+            assert perhaps + 1 > 0.2 * self._since(self.calls, 8.999) - 1e-9
+
+    def _since(self, times: list[float], age: float) -> int:
+        return sum(self.now - at < age for at in times)
+
+    @precondition(lambda self: self.under_way)
+    @rule()
+    def give_back(self) -> None:
+        self.machine.give_back()
+        self.under_way -= 1
+
+    @invariant()
+    def counts_what_is_under_way(self) -> None:
+        assert self.machine.under_way == self.under_way
+
+
+TestBudgetModel = BudgetModel.TestCase

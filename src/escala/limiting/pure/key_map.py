@@ -1,14 +1,17 @@
-"""One number for each key, for a bounded number of keys, forgetting only what does not matter."""
+"""What is known of each key, for a bounded number of keys, forgetting only what does not matter."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+S = TypeVar("S")
 
 _LOOKS = 8  # at each new key, so that one costs O(1)
 
 
-class KeyMap:
-    """Key to the moment until which its past matters; from then on it is like a new key.
+class KeyMap(Generic[S]):
+    """Key to state; `until` tells the moment from which a state says no more than none would.
 
     A new key takes the place of one whose moment has come, if one is among the few that a hand
     going around all places looks at; so the map stays about as large as the keys in use. When it
@@ -16,38 +19,38 @@ class KeyMap:
     forgotten.
     """
 
-    __slots__ = ("_hand", "_most", "_places", "moments")
+    __slots__ = ("_hand", "_most", "_places", "_until", "states")
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, until: Callable[[S], float]) -> None:
+        self._most, self._until = most, until
         self._places: list[Hashable] = []
         self._hand = 0
-        self.moments: dict[Hashable, float] = {}
+        self.states: dict[Hashable, S] = {}
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, key: Hashable, moment: float, now: float) -> None:
-        """Put in a key that is not there."""
-        places, moments = self._places, self.moments
+    def add(self, key: Hashable, state: S, now: float) -> None:
+        """Put in a key that is not there; `now` is on the clock of `until`."""
+        places, states = self._places, self.states
         place = self._free_place(now)
         if place < len(places):
-            del moments[places[place]]
+            del states[places[place]]
             places[place] = key
         else:
             places.append(key)
-        moments[key] = moment
+        states[key] = state
 
     def _free_place(self, now: float) -> int:
         """The place for a new key: one whose key may go, or one more."""
-        places, moments = self._places, self.moments
+        places, states, until = self._places, self.states, self._until
         best, shortest = len(places), now
         if len(places) == self._most:
-            best, shortest = self._hand, moments[places[self._hand]]
+            best, shortest = self._hand, until(states[places[self._hand]])
         for _ in range(min(_LOOKS, len(places))):
             place = self._hand
             self._hand = (place + 1) % len(places)
-            moment = moments[places[place]]
+            moment = until(states[places[place]])
             if moment <= now:
                 return place
             if moment < shortest:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections import OrderedDict
 from typing import Generic, TypeVar
+
+from escala.resilience.pure.waiting_room import WaitingRoom
 
 W = TypeVar("W")
 
@@ -18,7 +19,7 @@ class Entry(enum.Enum):
 
 
 class BulkheadMachine(Generic[W]):
-    """Slots, and a bounded queue for them, first come, first served.
+    """Slots, and a bounded queue for them: by priority, and first come, first served within one.
 
     A slot that is given back while callers wait is handed to the first of them: it is never
     free in between, so no newcomer can take it. Hence a slot is free only when no one waits.
@@ -30,9 +31,9 @@ class BulkheadMachine(Generic[W]):
     __slots__ = ("_handed", "_queue", "_waiting", "free")
 
     def __init__(self, *, slots: int, queue: int) -> None:
-        self.free = slots
+        self.free = slots  # below 0 while more are in use than there are by now
         self._queue = queue
-        self._waiting: OrderedDict[W, None] = OrderedDict()
+        self._waiting: WaitingRoom[W] = WaitingRoom()
         self._handed: set[W] = set()  # have a slot and do not know it yet
 
     @property
@@ -40,35 +41,58 @@ class BulkheadMachine(Generic[W]):
         """How many wait."""
         return len(self._waiting)
 
+    def oldest(self) -> float | None:
+        """When the one that waits the longest came."""
+        return self._waiting.oldest()
+
     def take(self) -> bool:
         """Take a slot if one is free."""
-        if not self.free:
+        if self.free <= 0:
             return False
         self.free -= 1
         return True
 
-    def enter(self, waiter: W) -> Entry:
+    def enter(self, waiter: W, priority: int = 0, now: float = 0.0) -> Entry:
         """Take a slot, or a place in the queue, or nothing."""
         if self.take():
             return Entry.GRANTED
         if len(self._waiting) >= self._queue:
             return Entry.FULL
-        self._waiting[waiter] = None
+        self._waiting.add(waiter, priority, now)
         return Entry.QUEUED
+
+    def push_out(self, priority: int) -> W | None:
+        """Make room in a full queue: take out the last of those that come after `priority`."""
+        return self._waiting.last_behind(priority)
 
     def leave(self) -> W | None:
         """Give a slot back; the waiter that it was handed to, who is to be woken, if any."""
-        if not self._waiting:
+        if self.free < 0 or not self._waiting:
             self.free += 1
             return None
-        waiter, _ = self._waiting.popitem(last=False)
-        self._handed.add(waiter)
-        return waiter
+        return self._hand()
+
+    def resize(self, by: int) -> list[W]:
+        """Have so many slots more, or fewer; the waiters that get the new ones, to be woken.
+
+        Slots that are in use and too many now vanish as they are given back.
+        """
+        self.free += by
+        woken = []
+        while self.free > 0 and self._waiting:
+            self.free -= 1
+            woken.append(self._hand())
+        return woken
 
     def withdraw(self, waiter: W) -> bool:
         """End a wait: True if it was in vain, False if the waiter has been handed a slot."""
         if waiter in self._handed:
             self._handed.remove(waiter)
             return False
-        self._waiting.pop(waiter, None)
+        self._waiting.discard(waiter)
         return True
+
+    def _hand(self) -> W:
+        waiter = self._waiting.first()
+        self._handed.add(waiter)
+        return waiter

@@ -1,0 +1,1 @@
+"""What adapters decide and write, without a clock, a socket or a client library."""

@@ -1,0 +1,115 @@
+"""A number of slots and a queue for them, shared by threads, tasks and event loops."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+from escala.errors import BulkheadFull, DeadlineExceeded
+from escala.kernel.context import remaining
+from escala.kernel.runtime import Parker, Runtime
+from escala.resilience.pure.bulkhead import BulkheadMachine, Entry
+
+
+class Slots:
+    """The bulkhead's machine with its lock, and how to wait for a slot of it.
+
+    `take` is for a caller that has found no slot free: it returns with one or raises. `leave`
+    gives it back. The lock may be shared with others; it is held for single steps only.
+    """
+
+    __slots__ = ("_name", "_queue", "count", "lock", "machine", "users")
+
+    def __init__(
+        self, count: int, queue: int, *, name: str, lock: threading.RLock | None = None
+    ) -> None:
+        self.count, self._queue, self._name = count, queue, name
+        self.machine = BulkheadMachine[Parker](slots=count, queue=queue)
+        # Reentrant: the garbage collector may close an abandoned call, which gives its slot
+        # back, in the middle of this thread's own turn.
+        self.lock = threading.RLock() if lock is None else lock
+        self.users = 0  # for who keeps many of these: callers inside or waiting
+
+    async def take(
+        self, runtime: Runtime, wait: float | None = None, priority: int | None = None
+    ) -> None:
+        """Return with a slot, or raise without one.
+
+        `wait` is the longest wait in seconds. With a `priority` a caller comes before all of a
+        greater number, and when the queue is full, the last of those gives way.
+        """
+        now = runtime.now()
+        left = remaining(now)
+        limit = left if wait is None else min(wait, left)
+        parker = runtime.parker()
+        pushed: Parker | None = None
+        with self.lock:
+            entry = self.machine.enter(parker, priority or 0, now)
+            if entry is Entry.FULL and priority is not None:
+                pushed = self.machine.push_out(priority)
+                if pushed is not None:
+                    entry = self.machine.enter(parker, priority, now)
+        if pushed is not None:
+            pushed.unpark()
+        if entry is Entry.GRANTED:
+            return
+        if entry is Entry.FULL:
+            raise BulkheadFull(self._name, self._full())
+        await self._park(parker, limit, left)
+
+    async def _park(self, parker: Parker, limit: float, left: float) -> None:
+        try:
+            woken = await parker.park(None if limit == math.inf else limit)
+        except BaseException as error:
+            if not self._withdrawn(parker):
+                self.leave()  # the slot came as we were leaving
+            if isinstance(error, DeadlineExceeded):
+                raise self._too_late() from error
+            raise
+        if not self._withdrawn(parker):
+            return
+        if woken:
+            reason = "its place in the full queue went to a call of higher priority"
+            raise BulkheadFull(self._name, reason)
+        if limit == left:
+            raise self._too_late()
+        reason = f"none of {self.count} slots came free within {limit:g} s"
+        raise BulkheadFull(self._name, reason)
+
+    def leave(self) -> None:
+        """Give a slot back, and wake the one that has it now."""
+        while True:
+            with self.lock:
+                waiter = self.machine.leave()
+            if waiter is None or waiter.unpark():
+                return
+            # Its event loop is closed, so it cannot take the slot: on to the next, unless its
+            # task was collected meanwhile and has already passed the slot on.
+            if self._withdrawn(waiter):
+                return
+
+    def resize(self, count: int) -> None:
+        """Have another number of slots from now on; those in use are not taken away."""
+        with self.lock:
+            woken = self.machine.resize(count - self.count)
+            self.count = count
+        for waiter in woken:
+            if not waiter.unpark() and not self._withdrawn(waiter):
+                self.leave()
+
+    def _withdrawn(self, parker: Parker) -> bool:
+        with self.lock:
+            return self.machine.withdraw(parker)
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"{self._name}: the deadline came before one of {self.count} slots did; "
+            "give the call more time, or shed load earlier"
+        )
+
+    def _full(self) -> str:
+        slots, queue = self.count, self._queue
+        taken = f"all {slots} slots" if slots > 1 else "the only slot"
+        if queue:
+            return f"{taken} and {queue} places in the queue are taken"
+        return f"{taken} {'are' if slots > 1 else 'is'} taken"

@@ -1,0 +1,156 @@
+"""PostgreSQL connections for short questions, in both colours, with a hard limit on their time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from escala.errors import ConfigError, StoreUnavailable
+from escala.kernel.context import remaining
+from escala.kernel.runtime import Runtime
+from escala.kernel.wrong_value import shown, without_password
+from escala.stores.socket_wait import readable, ready, refuse_in_loop
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn, PGresult
+
+_PATIENCE = 0.5
+_MOST_IDLE = 8
+
+
+class PostgresLink:
+    """Asks one statement at a time on each connection, over psycopg's own libpq.
+
+    The driver's sync connections cannot give up waiting, so the link waits for the socket itself:
+    whatever the server does, no question takes longer than half a second, connecting included.
+    A connection serves threads and event loops in turn. `prepare` is SQL that each new connection
+    runs first. Only a host's name is looked up by the system, without a limit and in the event
+    loop: prefer an address there, or `hostaddr`.
+    """
+
+    def __init__(self, url: str, prepare: str) -> None:
+        try:
+            from psycopg import Error, pq
+            from psycopg.conninfo import make_conninfo
+        except ImportError as error:
+            raise ConfigError(
+                "a 'postgresql://' store needs psycopg: pip install 'escala[postgres]'"
+            ) from error
+        try:
+            self._conninfo = make_conninfo(url, application_name="escala").encode()
+        except Error as error:
+            raise ConfigError(
+                "expected a URL such as 'postgresql://user@localhost:5432/app', found "
+                f"{shown(url)}: {without_password(str(error)).strip()}"
+            ) from error
+        self._pq: Any = pq
+        self._error = Error
+        self.where = without_password(url)
+        self._prepare = prepare.encode()
+        self._lock = threading.RLock()
+        self._idle: list[tuple[int, PGconn]] = []
+
+    async def ask(
+        self, statement: str, values: Sequence[bytes | None], runtime: Runtime
+    ) -> list[list[bytes | None]]:
+        """The rows of the answer, as text. Raises `StoreUnavailable`.
+
+        A statement whose answer did not come in time may have been carried out, and so may one
+        whose caller was cancelled.
+        """
+        refuse_in_loop(runtime)
+        until = runtime.now() + min(_PATIENCE, remaining(runtime.now()))
+        try:
+            connection = self._taken() or await self._connected(runtime, until)
+            try:
+                connection.send_query_params(statement.encode(), values)
+                result = await self._answer(connection, runtime, until)
+            except BaseException:
+                connection.finish()
+                raise
+        except self._error as error:
+            self._fail(str(error), error)
+        self._give_back(connection)
+        self._check(result)
+        columns = range(result.nfields)
+        return [
+            [result.get_value(row, column) for column in columns] for row in range(result.ntuples)
+        ]
+
+    def close(self) -> None:
+        """Close the connections that no one uses; those in use are closed when they come back."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for process, connection in idle:
+            if process == os.getpid():
+                connection.finish()
+
+    def _taken(self) -> PGconn | None:
+        """A connection that waits, and that the server has not closed meanwhile."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                process, connection = self._idle.pop()
+            if process != os.getpid():
+                continue  # a forked child's: it is the parent's to close
+            if not readable(connection.socket):
+                return connection
+            connection.finish()  # nothing was asked, so what there is to read is its end
+
+    def _give_back(self, connection: PGconn) -> None:
+        with self._lock:
+            if len(self._idle) < _MOST_IDLE:
+                self._idle.append((os.getpid(), connection))
+                return
+        connection.finish()
+
+    async def _connected(self, runtime: Runtime, until: float) -> PGconn:
+        connection: PGconn = self._pq.PGconn.connect_start(self._conninfo)
+        polling = self._pq.PollingStatus
+        try:
+            while (state := connection.connect_poll()) != polling.OK:
+                if state == polling.FAILED:
+                    self._fail(connection.get_error_message())
+                await self._ready(connection, runtime, until, to_write=state == polling.WRITING)
+            connection.nonblocking = 1
+            connection.send_query(self._prepare)
+            self._check(await self._answer(connection, runtime, until))
+        except BaseException:
+            connection.finish()
+            raise
+        return connection
+
+    async def _answer(self, connection: PGconn, runtime: Runtime, until: float) -> PGresult:
+        """The last result of what was sent, or the first that is an error."""
+        while connection.flush():
+            await self._ready(connection, runtime, until, to_write=True)
+        last: PGresult | None = None
+        while True:
+            while connection.is_busy():
+                await self._ready(connection, runtime, until, to_write=False)
+                connection.consume_input()
+            result = connection.get_result()
+            if result is None:
+                break
+            last = result
+        if last is None:
+            self._fail("it answered nothing")
+        return last
+
+    async def _ready(
+        self, connection: PGconn, runtime: Runtime, until: float, *, to_write: bool
+    ) -> None:
+        left = until - runtime.now()
+        if not await ready(connection.socket, runtime, left, to_write=to_write):
+            self._fail(f"no answer within {_PATIENCE:g} s")
+
+    def _check(self, result: PGresult) -> None:
+        if result.status == self._pq.ExecStatus.FATAL_ERROR:
+            self._fail(result.get_error_message())
+
+    def _fail(self, why: str, cause: Exception | None = None) -> NoReturn:
+        first = (without_password(why).strip().splitlines() or ["it gave no reason"])[0]
+        raise StoreUnavailable(f"PostgreSQL at {self.where}: {first}") from cause

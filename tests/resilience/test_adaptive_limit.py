@@ -1,0 +1,194 @@
+"""`AdaptiveLimit` finds what a simulated server bears, and follows it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.resilience.colour import Call, both_colours
+from tests.resilience.flaky import Always, Flaky
+
+from escala import AdaptiveLimit, Deadline, Stack
+from escala.errors import BulkheadFull, CircuitOpen, ConfigError, DeadlineExceeded
+from escala.kernel.events import Event
+from escala.resilience import LimitChanged
+from escala.testing import Trial, VirtualRuntime, cancel_everywhere
+
+
+class Server:
+    """So many workers, each taking 50 ms for a call; the others wait in line."""
+
+    def __init__(self, world: VirtualRuntime, workers: int) -> None:
+        self.world = world
+        self.workers = asyncio.Semaphore(workers)
+        self.taken = 0
+
+    async def call(self) -> None:
+        async with self.workers:
+            await self.world.sleep(0.05 * self.world.rng.uniform(0.8, 1.2))
+
+    async def lose(self, workers: int) -> None:
+        for _ in range(workers):
+            await self.workers.acquire()
+
+
+async def clients(world: VirtualRuntime, limit: AdaptiveLimit, server: Server, until: float) -> int:
+    """Sixty of them, each calling again as soon as it was answered, or 30 ms after a no."""
+    good = 0
+
+    async def one() -> None:
+        nonlocal good
+        while world.now() < until:
+            try:
+                await limit.acall(server.call)
+                good += 1
+            except BulkheadFull:
+                await world.sleep(0.03)
+
+    await asyncio.gather(*(one() for _ in range(60)))
+    return good
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("initial", [2, 50])
+@pytest.mark.parametrize(
+    "options", [{}, {"algorithm": "aimd", "target": "60ms"}], ids=["gradient", "aimd"]
+)
+def test_finds_the_knee_and_follows_when_capacity_halves(
+    options: dict[str, Any], initial: int, seed: int
+) -> None:
+    world = VirtualRuntime(seed)
+    limit = AdaptiveLimit(initial=initial, **options)
+
+    async def main() -> None:
+        server = Server(world, 20)
+        await clients(world, limit, server, 12)
+        assert 18 <= limit.slots <= 34, "20 are at work, and some wait"
+        good = await clients(world, limit, server, 16)
+        assert good > 0.9 * 20 / 0.05 * 4
+        await server.lose(10)
+        await clients(world, limit, server, 22)
+        assert 8 <= limit.slots <= 24, "10 are at work, and some wait"
+
+    world.run(main())
+    world.close()
+
+
+def test_a_quiet_time_does_not_open_the_gate(world: VirtualRuntime) -> None:
+    limit = AdaptiveLimit(initial=10)
+
+    async def main() -> None:
+        server = Server(world, 100)
+        for _ in range(200):
+            await asyncio.gather(*(limit.acall(server.call) for _ in range(4)))
+        assert limit.slots == 10
+        for _ in range(20):
+            await asyncio.gather(*(limit.acall(server.call) for _ in range(10)))
+        assert limit.slots > 10
+
+    world.run(main())
+
+
+@both_colours
+def test_lost_calls_lower_it_and_others_do_not(
+    world: VirtualRuntime, call: Call[Any], events: list[Event]
+) -> None:
+    limit = AdaptiveLimit(
+        algorithm="aimd", target="1s", initial=20, judge=lambda status: status == 503, name="shop"
+    )
+
+    async def rounds(make: Any, raises: type[BaseException] | None) -> None:
+        for _ in range(25):
+            world.advance(0.02)
+            if raises is None:
+                await call(limit, make())
+            else:
+                with pytest.raises(raises):
+                    await call(limit, make())
+
+    async def main() -> None:
+        await rounds(lambda: Always(ValueError), ValueError)
+        await rounds(lambda: Flaky(CircuitOpen("x", "open")), CircuitOpen)
+        await rounds(lambda: Flaky(KeyboardInterrupt()), KeyboardInterrupt)
+        assert limit.slots == 20
+        await rounds(Always, ConnectionError)
+        assert limit.slots == 16
+        await rounds(lambda: Flaky(503), None)
+        assert limit.slots == 11
+
+    world.run(main())
+    told = [(e.before, e.after) for e in events if isinstance(e, LimitChanged)]
+    assert told == [(20, 18), (18, 16), (16, 14), (14, 13), (13, 11)]
+
+
+def test_the_deadline_around_it_says_nothing_and_a_timeout_inside_does(
+    world: VirtualRuntime,
+) -> None:
+    limit = AdaptiveLimit(algorithm="aimd", target="1s", initial=20)
+
+    async def hang() -> None:
+        await world.sleep(60)
+
+    async def main() -> None:
+        for stack, left in (
+            (Stack(Deadline("50ms"), limit), 20),
+            (Stack(limit, Deadline("50ms")), 18),
+        ):
+            for _ in range(10):
+                with pytest.raises(DeadlineExceeded):
+                    await stack.acall(hang)
+            assert limit.slots == left
+
+    world.run(main())
+
+
+def test_waits_in_its_queue_and_refuses_beyond(world: VirtualRuntime) -> None:
+    limit = AdaptiveLimit(initial=1, queue=1, wait="2s")
+
+    async def work() -> str:
+        await world.sleep(1)
+        return "well"
+
+    async def main() -> None:
+        first, second = world.spawn(limit.acall(work)), world.spawn(limit.acall(work))
+        await world.sleep(0.1)
+        assert limit.snapshot() == {"limit": 1.0, "in_use": 1.0, "waiting": 1.0}
+        with pytest.raises(BulkheadFull, match=r"^adaptive_limit: the only slot and 1 places"):
+            await limit.acall(work)
+        assert [await first, await second] == ["well", "well"]
+
+    world.run(main())
+
+
+def test_no_slot_is_lost_wherever_a_call_is_cancelled() -> None:
+    async def scenario(trial: Trial) -> None:
+        limit = AdaptiveLimit(initial=1, queue=2)
+
+        async def work() -> None:
+            await trial.world.sleep(1)
+
+        first = trial.world.spawn(limit.acall(work))
+        victim = trial.victim(limit.acall(work))
+        last = trial.world.spawn(limit.acall(work))
+        await asyncio.wait({first, victim, last})
+        assert last.exception() is None
+        assert limit.snapshot() == {"limit": 1.0, "in_use": 0.0, "waiting": 0.0}
+
+    assert cancel_everywhere(scenario) > 2
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"algorithm": "vegas"}, "algorithm: expected"),
+        ({"initial": 0}, "initial: expected"),
+        ({"initial": 5, "least": 6}, "expected least <= initial <= most, found 6, 5 and 1000"),
+        ({"initial": 5, "most": 4}, "expected least <= initial <= most, found 1, 5 and 4"),
+        ({"algorithm": "aimd"}, 'target: "aimd" needs one'),
+        ({"target": "1s"}, 'target: only "aimd" has one'),
+    ],
+)
+def test_bad_options(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=f"AdaptiveLimit: {told}"):
+        AdaptiveLimit(**given)
