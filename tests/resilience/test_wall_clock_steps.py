@@ -35,7 +35,7 @@ def told(policy: Policy, call: Call[Any], step: float, patch: pytest.MonkeyPatch
     """All that came of a run: events, answers, and the time they took."""
     world, heard = VirtualRuntime(3), list[object]()
     stop = subscribe(Event, heard.append)
-    wall, stepped = time.time, 0.0
+    wall, stepped = time.time, 0.0  # noqa: TID251  to step it
     patch.setattr(time, "time", lambda: wall() + stepped)
 
     async def main() -> None:

@@ -24,7 +24,7 @@ from escala.resilience.retry import Retry
 from escala.resilience.retry_after import retry_after
 from escala.resilience.retry_budget import RetryBudget
 from escala.resilience.shed import Shed
-from escala.resilience.standard import Standard, standard
+from escala.resilience.standard_stack import Standard, standard
 from escala.resilience.thread_bulkhead import ThreadBulkhead
 from escala.resilience.timeout import Timeout
 

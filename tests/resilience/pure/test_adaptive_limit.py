@@ -95,7 +95,8 @@ def test_quiet_is_measured_anew_with_half_of_the_limit() -> None:
 
 
 def test_it_is_measured_anew_less_and_less_often() -> None:
-    rule, gaps, gap = Gradient(), [], 0
+    rule, gap = Gradient(), 0
+    gaps: list[int] = []
     while len(gaps) < 7:
         gap += 1
         if rule.after(16.0, seen(0.1, busiest=16)) == 8.0:
