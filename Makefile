@@ -43,6 +43,7 @@ contracts:
 
 pytest:
 	@sh tools/venv.sh $(VENV) test
+	@$(VENV)/bin/python tools/servers.py --for core --quiet
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 docs:

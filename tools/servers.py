@@ -143,10 +143,11 @@ def envoy_from_wheel() -> str:
 
 
 TESTS, BENCH = frozenset({"tests"}), frozenset({"bench"})
+CORE = frozenset({"core"})  # what `make test` cannot do without
 SERVERS = (
     Server(
         name="Redis",
-        purposes=TESTS,
+        purposes=TESTS | CORE | BENCH,
         version=program("redis-server", "--version"),
         get=apt("redis-server"),
     ),
@@ -158,7 +159,7 @@ SERVERS = (
     ),
     Server(
         name="PostgreSQL",
-        purposes=TESTS,
+        purposes=TESTS | CORE,
         version=program("postgres", "--version", places="/usr/lib/postgresql/*/bin/postgres"),
         get=apt("postgresql"),
     ),
@@ -208,7 +209,9 @@ def prove(server: Server) -> tuple[bool, str]:
 def main() -> int:
     """Print one line for each server; with --strict, fail when one is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--for", dest="purpose", choices=["tests", "bench", "all"], default="tests")
+    parser.add_argument(
+        "--for", dest="purpose", choices=["core", "tests", "bench", "all"], default="tests"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 when one is missing")
     parser.add_argument("--quiet", action="store_true", help="name only what is missing")
     options = parser.parse_args()
