@@ -32,7 +32,7 @@ TIMED = {"timeout", "standard"}
 def policies() -> dict[str, Callable[[], Policy]]:
     """List ours: what is measured is what `escala.<name>()` gives, with the limits of the peers."""
     from escala import Bulkhead, CircuitBreaker, Retry, Stack, Timeout
-    from escala.resilience.standard import standard
+    from escala.resilience.standard_stack import standard
     from escala.resilience.time_limit import TimeLimit
 
     def untimed() -> Policy:

@@ -25,22 +25,35 @@ MACHINE_PATH = re.compile(r"(?<![A-Za-z0-9_.~-])/(?:work|root|tmp|Users|home)" +
 # Importing a chapter must load none of these; a driver is imported where it is opened.
 DRIVERS = {
     "aio_pika",
+    "aiohttp",
     "aiokafka",
     "confluent_kafka",
     "grpc",
     "httptools",
+    "httpx",
     "nats",
     "opentelemetry",
     "prometheus_client",
     "psycopg",
     "redis",
+    "requests",
     "rich",
     "sqlalchemy",
     "uvicorn",
     "uvloop",
     "yaml",
 }
-CHAPTERS = ["", ".errors", ".kernel", ".observe", ".resilience", ".limiting", ".balancing"]
+CHAPTERS = [
+    "",
+    ".errors",
+    ".kernel",
+    ".observe",
+    ".stores",
+    ".resilience",
+    ".limiting",
+    ".balancing",
+    ".adapters",
+]
 
 
 def house_files() -> list[Path]:

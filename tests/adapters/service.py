@@ -29,6 +29,9 @@ class Service:
     asked: list[Asked] = field(default_factory=list)
     open: set[int] = field(default_factory=set)
     connections: int = 0
+    never: asyncio.Event = field(
+        default_factory=asyncio.Event
+    )  # a task is kept by what it waits for
 
     @property
     def url(self) -> str:
@@ -67,7 +70,7 @@ class Service:
             writer.transport.abort()
             return False
         if step == "hang":
-            await asyncio.Event().wait()
+            await self.never.wait()
             return False
         status, more, text = step if isinstance(step, tuple) else (step, {}, f"answer {step}")
         fields = {**more}
@@ -114,10 +117,11 @@ def running() -> Iterator[Service]:
         except asyncio.CancelledError:
             pass
         finally:
-            rest = asyncio.all_tasks(loop)
-            for task in rest:
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+            while rest := asyncio.all_tasks(loop):
+                for task in rest:
+                    task.cancel()
+                loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+                loop.run_until_complete(_a_few_turns())
             loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
@@ -129,3 +133,9 @@ def running() -> Iterator[Service]:
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
         thread.join(10)
         assert not thread.is_alive()
+
+
+async def _a_few_turns() -> None:
+    """So that what was closed gets to its end, and what has just connected shows."""
+    for _ in range(5):
+        await asyncio.sleep(0)  # noqa: TID251  waits for nothing

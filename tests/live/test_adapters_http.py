@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
 from socket import create_server
 from typing import TypeVar
 
+import httpx
 import pytest
 from tests.adapters.callers import Caller, every_client, in_loop
 from tests.adapters.service import Service, running
 
+from escala.adapters import HttpxTransport
 from escala.errors import CircuitOpen, DeadlineExceeded
 from escala.kernel.policy import Next, Policy
 from escala.kernel.runtime import Runtime
 from escala.kernel.stack import Stack
-from escala.resilience import CircuitBreaker, Deadline, Retry, Timeout, standard
+from escala.resilience import CircuitBreaker, Deadline, Hedge, Retry, Timeout, standard
 
 T = TypeVar("T")
 
@@ -257,6 +260,37 @@ async def test_a_client_s_own_timeout_is_its_own_error(caller: Caller, service: 
     with pytest.raises((caller.errors.any, TimeoutError)) as caught:
         await caller.ask(CircuitBreaker(), service.url, timeout=0.2)
     assert not isinstance(caught.value, DeadlineExceeded)
+
+
+def test_the_loser_of_a_hedge_between_threads_is_let_go() -> None:
+    bodies: list[Body] = []
+    won = threading.Event()
+
+    class Body(httpx.SyncByteStream):
+        open = True
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"tea"
+
+        def close(self) -> None:
+            self.open = False
+
+    def service(request: httpx.Request) -> httpx.Response:
+        body = Body()
+        bodies.append(body)
+        if len(bodies) == 1:
+            won.wait(5)
+        return httpx.Response(200, stream=body)
+
+    transport = HttpxTransport(Hedge("50ms", budget=None), httpx.MockTransport(service))
+    with httpx.Client(transport=transport) as client:
+        assert client.get("http://shop.test").text == "tea"
+        won.set()
+        end = time.monotonic() + 5
+        while any(body.open for body in bodies):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert len(bodies) == 2
 
 
 async def gone(service: Service) -> None:

@@ -24,12 +24,6 @@ pytestmark = pytest.mark.live
 
 
 async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.send", "text": "tea"})
-        await send({"type": "websocket.close"})
-        return
     left = f"{min(time_left(), 99):.3f}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": left + b" ", "more_body": True})
@@ -53,7 +47,7 @@ class _Quiet(WSGIRequestHandler):
 @contextmanager
 def in_wsgiref(policy: Any, **options: Any) -> Iterator[str]:
     app = WsgiMiddleware(wsgi_app, policy, **options)
-    with make_server("127.0.0.1", 0, app, handler_class=_Quiet) as server:  # type: ignore[arg-type]
+    with make_server("127.0.0.1", 0, app, handler_class=_Quiet) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -66,7 +60,7 @@ def in_wsgiref(policy: Any, **options: Any) -> Iterator[str]:
 @contextmanager
 def in_uvicorn(policy: Any, **options: Any) -> Iterator[str]:
     app = AsgiMiddleware(asgi_app, policy, **options)
-    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", ws="none")  # type: ignore[arg-type]
+    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -503,6 +503,20 @@ def test_cancelled_anywhere_in_a_hedge_of_hedges(seed: int) -> None:
     assert cancel_everywhere(scenario, seed=seed) >= 3
 
 
+def test_a_call_that_is_closed_from_outside_cancels_its_copies(world: VirtualRuntime) -> None:
+    fn = Copies(world, 60.0, 60.0)
+
+    async def main() -> None:
+        abandoned = Hedge(0, **FREE).acall(fn)
+        abandoned.send(None)  # as the garbage collector finds it: begun, and never to go on
+        await world.sleep(1)
+        abandoned.close()
+        await world.sleep(1)
+        assert fn.cancelled == [1, 2]
+
+    world.run(main())
+
+
 # Both colours, where a call in a running loop has no copy
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+import escala.adapters
 import escala.limiting
 import escala.resilience
 from escala.resilience import Bulkhead
@@ -20,7 +21,7 @@ from escala.testing import Trial, cancel_everywhere
 
 MODULES = [
     name
-    for chapter in (escala.limiting, escala.resilience)
+    for chapter in (escala.adapters, escala.limiting, escala.resilience)
     for _, name, _ in pkgutil.walk_packages(chapter.__path__, f"{chapter.__name__}.")
 ]
 

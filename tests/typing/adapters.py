@@ -31,7 +31,7 @@ session.mount("https://", RequestsAdapter(standard(), pool_maxsize=5))
 
 HttpxTransport("3s")  # type: ignore[arg-type]
 HttpxTransport(standard(), httpx.AsyncHTTPTransport())  # type: ignore[arg-type]
-RequestsAdapter(standard(), lambda response: True)  # type: ignore[misc]
+RequestsAdapter(standard(), lambda response: True)  # type: ignore[call-arg]
 
 
 async def uses() -> None:

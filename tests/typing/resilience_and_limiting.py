@@ -17,10 +17,13 @@ from escala.resilience import (
     Bulkhead,
     CircuitBreaker,
     Deadline,
+    Fallback,
+    Hedge,
     Retried,
     Retry,
     RetryBudget,
     Timeout,
+    retry_after,
 )
 from escala.testing import Trial, cancel_everywhere
 
@@ -36,6 +39,9 @@ retry = Retry(
     discard=lambda response: None,
     rng=random.Random(1),
 )
+hedge = Hedge("p95", most=3, budget=budget)
+fallback = Fallback(last_good="5m", key=lambda request: request and request.tenant, value=0)
+Retry(backoff=lambda attempt: attempt**2, jitter="none", on=lambda error: bool(error.args))
 breaker = CircuitBreaker(failure_rate="25%", on=(OSError, ValueError))
 guard = Stack(Deadline("3s"), retry, breaker, Bulkhead(10, queue=5, wait=1.5), Timeout(0.5))
 
@@ -60,6 +66,10 @@ assert_type(price("tea", times=2), int)
 assert_type(Shop().total([]), float)
 assert_type(retry.call(price, "tea"), int)
 assert_type(breaker.state, BreakerState)
+assert_type(hedge.call(price, "tea"), int)
+assert_type(fallback.call(price, "tea"), int)
+assert_type(hedge.after, float | None)
+assert_type(retry_after(b"120"), float | None)
 breaker.switch("shadow")
 breaker.switch("on")  # type: ignore[arg-type]
 CircuitBreaker(on=lambda error: bool(error.args), key=lambda request: request and request.tenant)
@@ -70,6 +80,9 @@ price(3)  # type: ignore[arg-type]
 price("tea", time=2)  # type: ignore[call-arg]
 retry.call(price, "tea", 5)  # type: ignore[call-arg]
 Retry(on="ConnectionError")  # type: ignore[arg-type]
+Retry(jitter="some")  # type: ignore[arg-type]
+Hedge(most="2")  # type: ignore[arg-type]
+Fallback(0)  # type: ignore[call-arg]
 Retry(3, "100ms")  # type: ignore[call-arg]
 CircuitBreaker("50%")  # type: ignore[call-arg]
 TokenBucket()  # type: ignore[call-arg]

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 from escala.adapters.failed_attempt import FailedAnswer, FailedAttempt, as_it_was, failed
 from escala.adapters.outgoing_request import OutgoingRequest
 from escala.adapters.pure.failed_status import failed_status
-from escala.adapters.pure.retry_after import seconds_away
 from escala.errors import DeadlineExceeded, EscalaError
 from escala.kernel.context import deadline, serving
 from escala.kernel.policy import Policy
-from escala.kernel.runtime import Runtime, wall
+from escala.kernel.runtime import Runtime
+from escala.resilience.retry_after import retry_after
 from escala.resilience.time_limit import time_is_up
 
 R = TypeVar("R")
@@ -74,7 +74,8 @@ class Exchange(Generic[R]):
         self._judge, self._runtime = judge, runtime
         self._answers: list[R] = []
         self._dropped: list[R] = []
-        self._begun = self._under_way = 0
+        self._under_way: list[object] = []  # lists, since attempts may run in several threads
+        self._begun = self._over = False
 
     async def run(self) -> R:
         """The answer, after as many attempts as the policy makes; or the last one's error."""
@@ -92,9 +93,10 @@ class Exchange(Generic[R]):
                 return kept  # type: ignore[no-any-return]
             raise error  # here, where nothing else is being handled that it would point to
         finally:
-            for answer in self._answers:
+            self._over = True
+            for answer in [*self._answers]:
                 if answer is not kept:
-                    await self._client.close(answer)
+                    await self._close(answer)
 
     async def _attempt(self) -> R:
         if self._begun and not self._request.repeatable:
@@ -102,14 +104,17 @@ class Exchange(Generic[R]):
                 "a policy repeats a request whose body can be sent only once; give the client "
                 "bytes instead of a stream, or use a policy that asks `request.repeatable`"
             )
-        self._begun += 1
+        self._begun = True
         if not self._under_way:
             while self._dropped:
                 await self._close(self._dropped.pop())
-        self._under_way += 1
+        mine = object()
+        self._under_way.append(mine)
         try:
             answer = await self._send()
             self._answers.append(answer)
+            if self._over:  # the loser of a race between threads, which nothing could stop
+                await self._close(answer)
             if not self._failed(answer):
                 return answer
             self._dropped.append(answer)
@@ -124,7 +129,7 @@ class Exchange(Generic[R]):
                 ) from error
             raise failed(error) from error.__cause__
         finally:
-            self._under_way -= 1
+            self._under_way.remove(mine)
         raise FailedAnswer(answer, self._client.status(answer), self._hint(answer))
 
     async def _send(self) -> R:
@@ -139,9 +144,11 @@ class Exchange(Generic[R]):
         return failed_status(self._client.status(answer))
 
     def _hint(self, answer: R) -> float | None:
-        value = self._client.header(answer, "Retry-After")
-        return None if value is None else seconds_away(value, now=wall())
+        return retry_after(self._client.header(answer, "Retry-After"))
 
     async def _close(self, answer: R) -> None:
-        self._answers.remove(answer)
+        try:
+            self._answers.remove(answer)
+        except ValueError:
+            return  # another thread closes it
         await self._client.close(answer)

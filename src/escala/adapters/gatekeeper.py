@@ -89,7 +89,7 @@ class _Violated(RateLimited):
 
 
 async def _decision(limiter: RateLimiter, runtime: Runtime) -> Decision:
-    key = limiter._key_of_call()  # noqa: SLF001  as its `around` would
+    key = limiter.current_key()
     if runtime is colours.loop:
         return await limiter.aacquire(key)
     return limiter.acquire(key)

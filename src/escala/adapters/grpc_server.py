@@ -146,7 +146,7 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
         shorten(self._until(context, colours.thread.now()))
 
     def _until(self, context: Any, now: float) -> float:  # noqa: ANN401
-        left = context.time_remaining()
+        left: float | None = context.time_remaining()
         if left is None or left > _A_YEAR:  # gRPC's words for no deadline
             left = math.inf
         return now + min(left, self._longest)

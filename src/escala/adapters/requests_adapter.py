@@ -52,9 +52,9 @@ class RequestsAdapter(HTTPAdapter):
     ) -> requests.Response:
         """Send a request of the session."""
 
-        def attempt(limit: Given) -> requests.Response:
+        def attempt(sent: requests.PreparedRequest, limit: Given) -> requests.Response:
             return super(RequestsAdapter, self).send(
-                request, stream=stream, timeout=limit, verify=verify, cert=cert, proxies=proxies
+                sent, stream=stream, timeout=limit, verify=verify, cert=cert, proxies=proxies
             )
 
         client = _Client(request, attempt, timeout)
@@ -74,23 +74,18 @@ class _Client(Client[requests.Response]):
     def __init__(
         self,
         request: requests.PreparedRequest,
-        attempt: Callable[[Given], requests.Response],
+        attempt: Callable[[requests.PreparedRequest, Given], requests.Response],
         timeout: Given,
     ) -> None:
         self.request, self.attempt, self.timeout = request, attempt, timeout
-        self.headers = request.headers
 
     async def send(self) -> requests.Response:
         left = remaining(colours.thread.now())
-        self.request.headers = self.headers
         if left == math.inf:
-            return self.attempt(self.timeout)
-        self.request.headers = self.headers.copy()
-        self.request.headers[TIMEOUT_FIELD] = written(left)
-        try:
-            return self.attempt(_shortened(self.timeout, left))
-        finally:
-            self.request.headers = self.headers
+            return self.attempt(self.request, self.timeout)
+        request = self.request.copy()
+        request.headers[TIMEOUT_FIELD] = written(left)
+        return self.attempt(request, _shortened(self.timeout, left))
 
     async def read(self, response: requests.Response) -> None:
         length = response.headers.get("content-length", "")

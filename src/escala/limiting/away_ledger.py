@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, TypeVar
 
 import msgspec
@@ -74,16 +75,15 @@ class AwayLedger:
         self, key: str, cost: int, runtime: Runtime, wait: float = 0.0
     ) -> tuple[Decision, float]:
         """Take tokens of the store, or do without it."""
-        # A probe must not wait for its turn: no one else may ask the store meanwhile.
-        patience = wait if not wait or self._breaker.state is BreakerState.CLOSED else 0.0
         try:
-            found = await self._ask(
-                lambda: self._ledger.take(key, cost, runtime, patience), runtime
+            found = await self._breaker.around(
+                partial(self._ledger.take, key, cost, runtime, self._patience(wait)), runtime
             )
-            if wait > patience and not found[0].allowed:
-                found = await self._ask(
-                    lambda: self._ledger.take(key, cost, runtime, wait), runtime
-                )
+            if self._away:
+                self._answered(runtime)
+                if wait and not found[0].allowed:
+                    ask = partial(self._ledger.take, key, cost, runtime, self._patience(wait))
+                    return await self._breaker.around(ask, runtime)
         except (StoreUnavailable, CircuitOpen) as error:
             self._went(error, runtime)
             if self._what != "local":
@@ -120,16 +120,19 @@ class AwayLedger:
         """Close the store's connections."""
         self._ledger.close()
 
-    async def _take(
-        self, key: str, cost: int, runtime: Runtime, wait: float
-    ) -> tuple[Decision, float]:
-        return await self._ask(lambda: self._ledger.take(key, cost, runtime, wait), runtime)
-
     async def _ask(self, call: Callable[[], Awaitable[T]], runtime: Runtime) -> T:
         answer = await self._breaker.around(call, runtime)
-        if self._away and self._breaker.state is BreakerState.CLOSED:
-            self._turn("the store answers again", runtime, away=False)
+        if self._away:
+            self._answered(runtime)
         return answer
+
+    def _patience(self, wait: float) -> float:
+        """A probe does not wait for its turn: no one else may ask the store meanwhile."""
+        return wait if not wait or self._breaker.state is BreakerState.CLOSED else 0.0
+
+    def _answered(self, runtime: Runtime) -> None:
+        if self._breaker.state is BreakerState.CLOSED:
+            self._turn("the store answers again", runtime, away=False)
 
     def _went(self, error: StoreUnavailable | CircuitOpen, runtime: Runtime) -> None:
         """A call has to be decided without the store."""

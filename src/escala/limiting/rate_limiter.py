@@ -123,7 +123,7 @@ class RateLimiter(Policy):
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Run the call if it is within the limit, or when its turn comes; see the class."""
-        key = self._key_of_call() if self._grouped else ""
+        key = self.current_key() if self._grouped else ""
         if self._at_once:
             try:  # half the cost of `with`, and no interrupt can leave the lock behind either
                 self._lock.acquire()
@@ -254,7 +254,8 @@ class RateLimiter(Policy):
             )
         return short(key, self.name)
 
-    def _key_of_call(self) -> Hashable:
+    def current_key(self) -> Hashable:
+        """The key that a call counts under now, as `around` takes it from the current request."""
         if self._grouping is not None:
             key = self._grouping(current.get())
             return "" if key is None else short(key, self.name)

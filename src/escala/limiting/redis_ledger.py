@@ -52,7 +52,9 @@ class RedisLedger:
     ) -> tuple[Decision, float]:
         """Take tokens, or a place up to `wait` seconds ahead, as `Ledger.take` says."""
         if wait <= 0:
-            return self._read(await self._run(key, cost, 0, runtime))
+            plan = self._plan
+            words = (cost, 0, *plan.numbers)
+            return self._read(await self._link.run(self._script, plan.names(key), words, runtime))
 
         async def once(wait: float) -> tuple[Decision, float]:
             ahead = int(min(wait, _LONGEST) * 1_000_000) if self._plan.reserves else 0

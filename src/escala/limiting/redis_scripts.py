@@ -32,10 +32,10 @@ end
 
 # The three scripts whose state is a few numbers: read them here, write them at the end.
 _READ = """
-local state, at = {}, 0
+local state, at, mended = {}, 0, false
 for value in string.gmatch(redis.call('GET', KEYS[1]) or '', '%S+') do
   at = at + 1
-  state[at] = tonumber(value)
+  state[at] = tonumber(value) or error('someone else wrote to ' .. KEYS[1])
 end
 """
 _WRITE = """
@@ -54,7 +54,9 @@ for limit = 1, limits do
   local speed, most, token = number(limit, 1), number(limit, 2), number(limit, 3)
   local clock = math.floor(now * speed)
   local full = math.max(state[limit] or clock, clock)
-  if full - clock > most + speed * math.max(ahead, 60000000) then full = clock + most end
+  if full - clock > most + speed * math.max(ahead, 60000000) then
+    full, mended = clock + most, true
+  end
   state[limit] = full
   longest = math.max(longest, (full + asked * token - clock - most) / speed)
 end
@@ -77,7 +79,7 @@ for limit = 1, limits do
   lasts = math.max(lasts, (state[limit] - clock) / speed)
   stands(limit, wait, (most - used) / token, used / speed)
 end
-if answer[1] == 1 or (cost < 0 and at > 0) then write(lasts) end
+if answer[1] == 1 or mended or (cost < 0 and at > 0) then write(lasts) end
 return answer
 """
 
@@ -86,7 +88,10 @@ return answer
 FIXED = f"""{_BEGIN}{_READ}{_WRITE}
 for limit = 1, limits do
   local period, most, place = number(limit, 1), number(limit, 2), 2 * limit
-  local ends, used = math.min(state[place - 1] or 0, now + period), state[place] or 0
+  local ends, used = state[place - 1] or 0, state[place] or 0
+  if ends > now + period then
+    ends, mended = now + period, true
+  end
   if ends <= now then ends, used = 0, 0 end
   state[place - 1], state[place] = ends, used
   if used + asked > most then longest = math.max(longest, ends - now) end
@@ -108,7 +113,7 @@ for limit = 1, limits do
   lasts = math.max(lasts, ends - now)
   stands(limit, wait, most - used, used > 0 and ends - now or 0)
 end
-if answer[1] == 1 or (cost < 0 and at > 0) then write(lasts) end
+if answer[1] == 1 or mended or (cost < 0 and at > 0) then write(lasts) end
 return answer
 """
 
@@ -135,6 +140,8 @@ for limit = 1, limits do
     before, current = current, 0
   elseif window > was then
     before, current = 0, 0
+  elseif window < was then
+    mended = true
   end
   state[place - 2], state[place - 1], state[place] = window, before, current
   longest = math.max(longest, waits(period, most, window, before, current))
@@ -162,7 +169,7 @@ for limit = 1, limits do
   lasts = math.max(lasts, reset)
   stands(limit, wait, most + 0.000001 - before * (1 - now / period + window) - current, reset)
 end
-if answer[1] == 1 or (cost < 0 and at > 0) then write(lasts) end
+if answer[1] == 1 or mended or (cost < 0 and at > 0) then write(lasts) end
 return answer
 """
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from hashlib import sha1
 from typing import Any
+from weakref import WeakSet
 
 from escala.errors import DeadlineExceeded, StoreUnavailable
 from escala.kernel.context import remaining
@@ -38,23 +39,24 @@ class RedisLink:
     def __init__(self, url: str) -> None:
         self._address = RedisAddress(url)
         self.where, self._pack = self._address.where, self._address.pack
+        self._begin()
+        _links.add(self)
+
+    def _begin(self) -> None:
         self._lock = threading.RLock()
-        self._process = os.getpid()
         self._idle = deque[RedisSocket]()
         self._loops: dict[asyncio.AbstractEventLoop, RedisPipeline] = {}
-        self._parents: dict[asyncio.AbstractEventLoop, RedisPipeline] = {}
 
     async def run(
         self, script: str, keys: Sequence[Word], args: Sequence[Word], runtime: Runtime
     ) -> Any:  # noqa: ANN401  whatever the script answers
         """See `ScriptLink`: one round trip, and one more where the script is not known yet."""
         refuse_in_loop(runtime)
-        packed = self._pack(("EVALSHA", _digest(script), len(keys), *keys, *args))
-        reply = await self._ask(packed, runtime)
+        words = (len(keys), *keys, *args)
+        reply = await self._ask(self._pack(("EVALSHA", _digest(script), *words)), runtime)
         if isinstance(reply, Exception):
             if str(reply).startswith("NOSCRIPT"):
-                packed = self._pack(("EVAL", script, len(keys), *keys, *args))
-                reply = await self._ask(packed, runtime)
+                reply = await self._ask(self._pack(("EVAL", script, *words)), runtime)
             if isinstance(reply, Exception):
                 raise StoreUnavailable(f"{self.where} answered with an error: {_first(reply)}")
         return reply
@@ -74,8 +76,6 @@ class RedisLink:
                 loop.call_soon_threadsafe(pipeline.close)
 
     async def _ask(self, packed: bytes, runtime: Runtime) -> Any:  # noqa: ANN401
-        if self._process != os.getpid():
-            self._forked()
         now, timeout = runtime.now(), self._address.timeout
         left = remaining(now)
         if left <= 0:
@@ -133,13 +133,26 @@ class RedisLink:
             self._loops = {**alive, loop: pipeline}
         return pipeline
 
-    def _forked(self) -> None:
+    def forked(self) -> None:
         """A forked child leaves its parent's connections alone and begins anew."""
-        self._lock, self._process = threading.RLock(), os.getpid()
-        idle, self._idle = self._idle, deque()
+        idle, loops = self._idle, self._loops
+        self._begin()
+        _parents.append(loops)
         for connection in idle:
             connection.close()
-        self._parents, self._loops = self._loops, {}
+
+
+_links: WeakSet[RedisLink] = WeakSet()
+_parents: list[object] = []  # not for a child to close, nor to lose
+
+
+def _forked() -> None:
+    for link in list(_links):
+        link.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @lru_cache(maxsize=256)

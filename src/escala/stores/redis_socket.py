@@ -25,12 +25,12 @@ class RedisSocket:
     """
 
     def __init__(self, address: RedisAddress, now: Callable[[], float], until: float) -> None:
-        from hiredis import Reader
+        from hiredis import ProtocolError, Reader
 
         self._now, self.limit = now, 0.0
         self._process, self._secure = os.getpid(), address.tls is not None
         reader = Reader()
-        self._feed, self._gets = reader.feed, reader.gets
+        self._feed, self._gets, self._no_answer = reader.feed, reader.gets, ProtocolError
         self._socket = _connected(address, self._left(until))
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -63,6 +63,9 @@ class RedisSocket:
         except BlockingIOError:
             self.close()
             raise TimeoutError from None
+        except self._no_answer:
+            self.close()
+            raise ConnectionAbortedError("it sent what is no answer") from None
         except BaseException:
             self.close()
             raise
@@ -70,12 +73,15 @@ class RedisSocket:
     def greet(self, greeting: bytes, replies: int, until: float) -> None:
         """What a new connection begins with. Raises `ConnectionRefusedError`."""
         reply = self.ask(greeting, until)
-        for nth in range(replies):
-            if isinstance(reply, Exception):
-                self.close()
-                raise ConnectionRefusedError(f"it said {reply}")
-            if nth < replies - 1:
-                reply = self.ask(b"", until)
+        try:
+            for nth in range(replies):
+                if isinstance(reply, Exception):
+                    raise ConnectionRefusedError(f"it said {reply}")  # noqa: TRY301
+                if nth < replies - 1:
+                    reply = self._rest(until)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the connection; in a forked child only its copy, which the parent does not notice."""
@@ -88,7 +94,10 @@ class RedisSocket:
         """The reply, when not all of it came at once."""
         while (reply := self._gets()) is False:
             self.wait_at_most(self._left(until))
-            data = self._socket.recv(_CHUNK)
+            try:
+                data = self._socket.recv(_CHUNK)
+            except BlockingIOError:
+                raise TimeoutError from None
             if not data:
                 raise ConnectionResetError("it closed the connection")
             self._feed(data)

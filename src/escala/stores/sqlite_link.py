@@ -32,7 +32,7 @@ class SqliteLink:
     """
 
     def __init__(self, url: str, schema: str) -> None:
-        if not url.startswith(_SCHEME) or len(url) == len(_SCHEME):
+        if not url.startswith(_SCHEME) or len(url) == len(_SCHEME) or "?" in url:
             raise ConfigError(
                 f"expected a file such as 'sqlite:///limits.db' or, from the root, "
                 f"'sqlite:////var/lib/limits.db'; found {shown(url)}"

@@ -8,35 +8,7 @@ import pytest
 
 from escala.adapters.pure.failed_status import failed_status
 from escala.adapters.pure.problem_document import problem
-from escala.adapters.pure.retry_after import seconds_away
 from escala.adapters.pure.timeout_field import TIMEOUT_FIELD, read, written
-
-NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("0", 0.0),
-        ("120", 120.0),
-        (" 7\t", 7.0),
-        ("9" * 9, 999_999_999.0),
-        ("9" * 10, None),
-        ("-1", None),
-        ("1.5", None),
-        ("", None),
-        ("soon", None),
-        ("\u0663", None),
-        ("Sun, 06 Nov 1994 08:50:07 GMT", 30.0),
-        ("Sunday, 06-Nov-94 08:49:37 GMT", 0.0),
-        ("Sun Nov  6 08:49:39 1994", 2.0),
-        ("Sun, 06 Nov 1994 08:49:36 GMT", 0.0),
-        ("Sun, 31 Feb 1994 08:49:36 GMT", None),
-        ("\N{SNOWMAN}", None),
-    ],
-)
-def test_seconds_away(value: str, expected: float | None) -> None:
-    assert seconds_away(value, now=NOW) == expected
 
 
 @pytest.mark.parametrize(

@@ -170,3 +170,5 @@ def test_grants_what_two_machines_of_one_limit_would_grant_together(
         else:
             stands = [each.granted("", now) for each in apart]
         assert [left for left, _ in decision.each] == [each.remaining for each in stands]
+        resets = [each.reset_after for each in stands]
+        assert [reset for _, reset in decision.each] == pytest.approx(resets, abs=1e-5)

@@ -107,6 +107,16 @@ def test_a_key_makes_room_a_period_after_its_last_call() -> None:
     assert set(log.keys.states) == {"newer", "new"}
 
 
+def test_it_is_the_last_of_many_calls_that_keeps_a_key() -> None:
+    log = machine()
+    for now in (0.0, 3.0, 6.0):
+        log.take("old", 1, now)
+    log.take("new", 1, 15.9)
+    assert set(log.keys.states) == {"old", "new"}
+    log.take("newer", 1, 16.0)
+    assert set(log.keys.states) == {"newer", "new"}
+
+
 def test_one_list_serves_several_limits() -> None:
     log = SlidingWindowLogMachine((limit(2), limit(3, 60.0)), 100)
     assert granted(log, 9, 0.0) == 2

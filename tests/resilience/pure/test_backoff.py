@@ -74,6 +74,10 @@ def test_the_wait_is_drawn_below_the_ceiling(
     assert backoff(jitter=jitter).wait(attempt, draw=draw, before=before) == wait
 
 
+def test_the_first_decorrelated_wait_has_none_before_it() -> None:
+    assert backoff(jitter="decorrelated").wait(1, draw=1.0) == 1.5
+
+
 def test_a_cap_below_the_base_holds_whatever_the_jitter() -> None:
     made = Backoff(attempts=9, base=5.0, cap=1.0, jitter="decorrelated")
     assert made.wait(1, draw=0.0) == 1.0

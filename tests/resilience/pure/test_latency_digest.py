@@ -58,6 +58,12 @@ def test_is_the_nearest_rank_rounded_up_by_at_most_a_bucket(
     assert expected <= digest.value <= expected * ERROR
 
 
+@pytest.mark.parametrize(("quick", "value"), [(981, 9.0), (982, 1.0)])
+def test_a_rank_between_two_calls_is_the_later_one(quick: int, value: float) -> None:
+    samples = [1.0] * quick + [9.0] * (991 - quick)  # 99 % of 991 are 981.09
+    assert fed(990, samples).value == pytest.approx(value, rel=0.04)
+
+
 @pytest.mark.parametrize(
     ("sample", "value"),
     [

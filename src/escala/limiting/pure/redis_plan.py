@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -34,7 +34,8 @@ class RedisPlan:
         self._several = plan.algorithm == "sliding_window_log"
         what = [(each.burst, each.rate, each.period) for each in plan.limits]
         about = repr((plan.name, plan.algorithm, plan.strict, what))
-        self._seed = blake2b(about.encode(errors="surrogatepass"), digest_size=16).digest()
+        seed = blake2b(about.encode(errors="surrogatepass")).digest()
+        self._seed = blake2b(digest_size=8, key=seed)
         bucket = plan.algorithm in BUCKETS
         # Only a bucket can be charged ahead of time without that opening the next window now.
         self.reserves = bucket and not plan.strict
@@ -44,8 +45,9 @@ class RedisPlan:
 
     def names(self, key: str) -> list[str]:
         """The names in Redis for a limiter's key."""
-        digest = blake2b(key.encode(errors="surrogatepass"), digest_size=8, key=self._seed)
-        tag = urlsafe_b64encode(digest.digest())[:_DIGITS].decode()
+        digest = self._seed.copy()
+        digest.update(key.encode(errors="surrogatepass"))
+        tag = b2a_base64(digest.digest())[:_DIGITS].decode()
         if not self._several:
             return [f"esc:{tag}"]
         return [f"esc:{{{tag}}}{nth}" for nth in range(len(self.limits))]
