@@ -11,8 +11,8 @@ from escala import AdaptiveThrottle, Policy, Stack
 from escala.errors import Shed
 from escala.testing import VirtualRuntime
 
-RATE, SECONDS = 200, 90  # calls a second
-HALF, USUAL, LESS = (20.0, 50.0), 300.0, 100.0  # units of work a second
+RATE, SECONDS = 200, 110  # calls a second
+HALF, USUAL, LESS = (20.0, 80.0), 300.0, 100.0  # units of work a second
 SERVED, REFUSED = 1.0, 0.3  # units of work: to say no costs something too
 
 
@@ -52,7 +52,7 @@ def draw(figure: Figure) -> None:
             times = range(1, SECONDS - 1)
             panel.line(times, [sum(counts[at - 1 : at + 2]) / 3 for at in times], label)
     for panel in (sent, served):
-        panel.span(*HALF, "half of the capacity")
+        panel.span(*HALF, "it can serve half")
         panel.window, panel.height = (0, SECONDS), (0, 230)
 
 

@@ -17,7 +17,7 @@ from escala.testing import VirtualRuntime
 SLOTS, WORK, SECONDS = 10, 0.05, 40  # 200 calls a second
 LOAD = ((0.0, 10.0, 120), (10.0, 30.0, 400), (30.0, 40.0, 120))
 PATIENCE = 1.0  # seconds, after which an answer is of no use
-SHARES = {0: 0.3, 1: 0.7}  # of the calls, by priority
+SHARES = {1: 0.3, 0: 0.7}  # of the calls, by priority: the greater number matters more
 
 
 def draw(figure: Figure) -> None:
@@ -28,7 +28,7 @@ def draw(figure: Figure) -> None:
     }.items():
         panel = figure.panel(title, x="seconds", y="answers within 1 s, per second")
         answered = _answered(policy)
-        for priority, label in ((0, "priority 0"), (1, "priority 1")):
+        for priority, label in ((1, "priority 1"), (0, "priority 0")):
             counts = [answered[priority, second] for second in range(SECONDS)]
             panel.steps(range(SECONDS), counts, label)
         panel.span(*LOAD[1][:2], "twice the capacity")
@@ -53,7 +53,7 @@ def _answered(policy: Policy) -> Counter[tuple[int, int]]:
         calls = []
         for _, end, rate in LOAD:
             while world.now() < end:
-                priority = 0 if world.rng.uniform(0, 1) < SHARES[0] else 1
+                priority = 1 if world.rng.uniform(0, 1) < SHARES[1] else 0
                 calls.append(asyncio.ensure_future(one(priority)))
                 await world.sleep(world.rng.expovariate(rate))
         await asyncio.gather(*calls)

@@ -29,7 +29,7 @@ class RedisLink:
 
     Threads take turns on blocking connections, as many as are in use at once. Each event loop
     has one connection, on which everything asked in one tick goes out in one write. No question
-    takes longer than the URL's `timeout` (50 ms unless it says otherwise), connecting included;
+    takes longer than the URL's `timeout` (40 ms unless it says otherwise), connecting included;
     only a host's name is looked up by the system, for threads without a limit.
 
     redis-py reads the URL, and sets up TLS. Its command path would be most of what a question
