@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 _LONGEST = 60
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]*@")
+_LOGIN = re.compile(r"(?<=://).*@")  # greedy: a password may hold anything, "@" and "/" too
+_SECRET = re.compile(r"(?<=[?&])(password|sslpassword|token|secret)=[^&]*", re.IGNORECASE)
 
 
 class WrongValue(ValueError):
@@ -46,8 +47,8 @@ def shown(value: object) -> str:
 
 
 def without_password(text: str) -> str:
-    """The text of a URL as anyone may read it: what stands before the host is left out."""
-    return _PASSWORD.sub("***@", text)
+    """The text of a URL as anyone may read it: without login, password and token."""
+    return _SECRET.sub(r"\1=***", _LOGIN.sub("***@", text))
 
 
 def not_among(noun: str, known: Iterable[str], found: str) -> str:
