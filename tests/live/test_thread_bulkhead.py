@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -198,6 +200,66 @@ def test_closed_it_takes_no_more_and_its_threads_end() -> None:
         assert pool.snapshot() == {"in_use": 0.0, "waiting": 0.0}
 
     asyncio.run(main())
+
+
+def test_an_async_function_needs_no_thread() -> None:
+    with pytest.raises(TypeError, match="until is async, so it needs no thread"):
+        ThreadBulkhead(1)(until)
+
+
+def test_where_no_loop_runs_no_slot_is_taken() -> None:
+    with ThreadBulkhead(1) as pool:
+        coroutine = pool.run(bool)
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            coroutine.send(None)
+        assert asyncio.run(pool.run(bool)) is False
+
+
+def test_a_thread_that_cannot_be_started_costs_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with ThreadBulkhead(1, name="db") as pool:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", refuse)
+                for _ in range(2):
+                    with pytest.raises(BulkheadFull, match="db: the system gives it no thread"):
+                        await pool.run(bool)
+            assert await pool.run(bool) is False
+
+    asyncio.run(main())
+
+
+def test_loops_and_cancellations_lose_no_slot() -> None:
+    pool = ThreadBulkhead(3, queue=20, wait="5s")
+    inside: list[int] = []
+
+    def work(seconds: float) -> None:
+        inside.append(1)
+        assert len(inside) <= 3
+        time.sleep(seconds)
+        inside.pop()
+
+    async def client(rng: random.Random) -> None:
+        for _ in range(25):
+            with contextlib.suppress(TimeoutError, BulkheadFull):
+                async with asyncio.timeout(rng.choice((0.0005, 0.002, 5))):
+                    await pool.run(work, rng.choice((0, 0.001)))
+
+    async def clients(seed: int) -> None:
+        await asyncio.gather(*(client(random.Random(seed * 10 + at)) for at in range(6)))
+
+    threads = [threading.Thread(target=lambda at=at: asyncio.run(clients(at))) for at in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    asyncio.run(until(lambda: pool.snapshot() == {"in_use": 0.0, "waiting": 0.0}))
+    assert [asyncio.run(pool.run(bool)) for _ in range(3)] == [False] * 3
+    assert not inside
+    pool.close()
 
 
 def test_bad_options_and_repr() -> None:

@@ -9,13 +9,13 @@ import pytest
 from tests.resilience.colour import Call, both_colours
 from tests.resilience.flaky import Flaky
 
-from escala import Bulkhead, Request
+from escala import Bulkhead, Policy, Request, Retry, Stack
 from escala.errors import BulkheadFull, ConfigError
 from escala.kernel.context import serving
 from escala.testing import Trial, VirtualRuntime, cancel_everywhere
 
 
-async def work(world: VirtualRuntime, bulkhead: Bulkhead, request: Request, log: list[Any]) -> None:
+async def work(world: VirtualRuntime, bulkhead: Policy, request: Request, log: list[Any]) -> None:
     async def inside() -> None:
         log.append(request.tenant or request.priority)
         await world.sleep(1)
@@ -119,13 +119,39 @@ def test_by_priority_and_within_one_first_come_first_served(world: VirtualRuntim
 
     async def main() -> None:
         tasks = []
-        for priority in (5, 3, 9, 3, 1, 9):
-            tasks.append(world.spawn(work(world, bulkhead, Request(priority=priority), log)))
-            await asyncio.sleep(0.01)  # noqa: TID251  one after the other
+        for number, priority in enumerate((5, 3, 9, 3, 1, 9)):
+            request = Request(tenant=f"{number}:{priority}", priority=priority)
+            tasks.append(world.spawn(work(world, bulkhead, request, log)))
+            await world.sleep(0.01)
         await asyncio.gather(*tasks)
 
     world.run(main())
-    assert log == [5, 1, 3, 3, 9, 9]
+    assert log == ["0:5", "2:9", "5:9", "1:3", "3:3", "4:1"]
+
+
+@both_colours
+def test_a_call_without_a_request_has_priority_0(world: VirtualRuntime, call: Call[Any]) -> None:
+    bulkhead = Bulkhead(1, queue=1, order="priority")
+    log: list[Any] = []
+
+    async def main() -> None:
+        inside = world.spawn(work(world, bulkhead, Request(tenant="inside"), log))
+        await world.sleep(0.1)
+        waiting = world.spawn(work(world, bulkhead, Request(priority=1), log))
+        await world.sleep(0.1)
+        with pytest.raises(BulkheadFull, match="the only slot and 1 places in the queue"):
+            await call(bulkhead, Flaky())
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        low = world.spawn(work(world, bulkhead, Request(priority=-1), log))
+        await world.sleep(0.1)
+        after = world.spawn(bulkhead.acall(world.sleep, 0))
+        with pytest.raises(BulkheadFull, match="went to a call of higher priority"):
+            await low
+        await asyncio.gather(inside, after)
+
+    world.run(main())
+    assert log == ["inside"]
 
 
 def test_a_full_queue_gives_the_last_place_to_who_matters_more(world: VirtualRuntime) -> None:
@@ -134,17 +160,32 @@ def test_a_full_queue_gives_the_last_place_to_who_matters_more(world: VirtualRun
 
     async def main() -> list[BaseException | None]:
         tasks = []
-        for priority in (5, 7, 6, 7, 6, 2):
+        for priority in (5, 3, 4, 3, 4, 8):
             tasks.append(world.spawn(work(world, bulkhead, Request(priority=priority), log)))
-            await asyncio.sleep(0.01)  # noqa: TID251  one after the other
+            await world.sleep(0.01)
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     ends = world.run(main())
-    assert log == [5, 2, 6]
+    assert log == [5, 8, 4]
     told = [str(end) if end else "" for end in ends]
     pushed = "bulkhead: its place in the full queue went to a call of higher priority"
     full = "bulkhead: the only slot and 2 places in the queue are taken"
     assert told == ["", pushed, "", full, pushed, ""]
+
+
+def test_keys_and_priority_in_a_stack(world: VirtualRuntime) -> None:
+    log: list[Any] = []
+
+    async def main(stack: Stack) -> None:
+        requests = [Request(tenant=tenant) for tenant in ("ann", "ann", "ann", "bob")]
+        calls = [work(world, stack, request, log) for request in requests]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(end) for end in ends] == [type(None), type(None), BulkheadFull, type(None)]
+
+    for order in (False, True):
+        policies = [Retry(3, base="1s"), Bulkhead(1, queue=1, key="tenant", order="priority")]
+        world.run(main(Stack(*(reversed(policies) if order else policies))))
+    assert log == ["ann", "bob", "ann"] * 2
 
 
 def test_without_an_order_priority_says_nothing(world: VirtualRuntime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from typing import Any
@@ -59,11 +60,26 @@ def test_overload_is_taken_from_the_lowest_priorities(seed: int) -> None:
     shed = Shed(slots=4, rng=random.Random(seed))  # 400 calls a second
 
     async def main() -> None:
-        came, served, took = await offered(world, shed, {0: 200, 1: 300, 2: 300}, 20)
-        assert served[0] > 0.99 * came[0]
-        assert sorted(took[0])[int(0.99 * len(took[0]))] < 0.05
-        assert served[2] < 0.2 * came[2]
+        came, served, took = await offered(world, shed, {9: 200, 5: 300, 0: 300}, 20)
+        assert served[9] > 0.99 * came[9]
+        assert sorted(took[9])[int(0.99 * len(took[9]))] < 0.03
+        assert served[0] < 0.2 * came[0]
         assert sum(served.values()) > 0.85 * 400 * 20, "and capacity is not wasted"
+
+    world.run(main())
+    world.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_top_priority_is_spared_by_a_flood_of_others(seed: int) -> None:
+    """Eight times the capacity, in a queue that takes long to drain."""
+    world = VirtualRuntime(seed)
+    shed = Shed(slots=1, rng=random.Random(seed))  # 100 calls a second
+
+    async def main() -> None:
+        came, served, took = await offered(world, shed, {9: 50, 0: 750}, 20)
+        assert served[9] == came[9]
+        assert sorted(took[9])[int(0.99 * len(took[9]))] < 0.08
 
     world.run(main())
     world.close()
@@ -99,12 +115,53 @@ def test_a_burst_waits_and_no_one_is_shed(world: VirtualRuntime, events: list[Ev
     assert not [event for event in events if isinstance(event, Shedding)]
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_few_long_calls_are_no_overload(seed: int) -> None:
+    """Calls of 1 s, at 70 % of capacity, far fewer than one in an interval."""
+    world = VirtualRuntime(seed)
+    shed = Shed(slots=4, target="2s", rng=random.Random(seed))
+    refused = 0
+
+    async def one() -> None:
+        nonlocal refused
+        try:
+            await shed.acall(world.sleep, 1)
+        except ShedError:
+            refused += 1
+
+    async def main() -> None:
+        for _ in range(1000):
+            world.spawn(one())
+            await world.sleep(world.rng.expovariate(2.8))
+        await world.sleep(20)
+
+    world.run(main())
+    world.close()
+    assert refused < 10
+
+
+def test_work_that_hangs_is_overload_too(world: VirtualRuntime) -> None:
+    shed = Shed(slots=2, rng=random.Random(1))
+
+    async def one() -> None:
+        with contextlib.suppress(Rejected):
+            await shed.acall(world.sleep, 3600)
+
+    async def main() -> None:
+        for _ in range(200):
+            world.spawn(one())
+            await world.sleep(0.02)
+        assert shed.share > 0.9
+
+    world.run(main())
+
+
 def test_it_says_when_it_begins_and_ends(world: VirtualRuntime, events: list[Event]) -> None:
     shed = Shed(slots=4, rng=random.Random(1), name="front")
 
     async def main() -> None:
-        await offered(world, shed, {0: 200, 1: 600}, 5)
-        await offered(world, shed, {0: 50}, 10)
+        await offered(world, shed, {1: 200, 0: 600}, 5)
+        await offered(world, shed, {1: 50}, 10)
         assert shed.share == 0.0
 
     world.run(main())

@@ -38,7 +38,7 @@ class AdaptiveLimit(Policy):
       do refusals by Escala, cancelled calls, and calls that the deadline around this ended.
     - `judge` (code only): says of a returned value whether it means overload, such as a 503.
 
-    The limit moves after rounds of at least 10 calls and 100 ms, and only while at least half of
+    The limit moves after rounds of at least 30 calls and 100 ms, and only while at least half of
     it is in use: a quiet night does not open the gate. Raises `BulkheadFull`, or
     `DeadlineExceeded` when the deadline comes in the queue. `LimitChanged` events tell each step.
 
@@ -152,7 +152,8 @@ class AdaptiveLimit(Policy):
             if not self._machine.ended(seconds, busy, now):
                 return
             after = self._machine.limit
-            self._slots.resize(after)
+            woken = self._slots.resize(after)
+        self._slots.wake(woken)
         publish(LimitChanged(name=self.name, at=now, before=before, after=after))
 
 

@@ -71,7 +71,7 @@ class AdaptiveThrottle(Policy):
         self._on, self._judge = failures(on, where="AdaptiveThrottle"), judge
         self._machine = ThrottleMachine(multiple=self.options.multiple, window=self.options.window)
         self._draw = (rng or random.Random()).random
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._now = 0.0
 
     @classmethod

@@ -29,9 +29,9 @@ class Bulkhead(Policy):
     - `queue`: how many may wait; none by default. A slot that comes free is handed to the first
       of them, so no newcomer can snatch it.
     - `wait`: the longest wait in the queue. By default only the deadline around the call ends it.
-    - `order`: "fifo", first come, first served; or "priority": a smaller `Request.priority` comes
-      first, and into a full queue it comes in place of the last with a greater one. Calls without
-      a request have priority 0.
+    - `order`: "fifo", first come, first served; or "priority": a greater `Request.priority` comes
+      first, and into a full queue it comes in place of the last with the smallest one. Calls
+      without a request have priority 0.
     - `key`: slots and a queue of their own for each value of `current_request().get(key)`, such
       as "tenant", or of a function of the current request (or None). Calls without a value share
       theirs. Only keys with calls inside or waiting are kept, at most `max_keys`; when so many
@@ -60,7 +60,7 @@ class Bulkhead(Policy):
         wait: Duration | None = None
         """The longest wait; without it only the deadline ends a wait."""
         order: Order = "fifo"
-        """Who is next: "fifo", or the smallest "priority"."""
+        """Who is next: "fifo", or the greatest "priority"."""
         key: str | None = None
         """Which calls share slots, such as "tenant"; all of them if unset."""
         max_keys: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 10_000
@@ -90,6 +90,7 @@ class Bulkhead(Policy):
         self._key = key if callable(key) else self.options.key
         self._slots = self._room()
         self._machine, self._lock = self._slots.machine, self._slots.lock
+        self._leave = self._slots.leave
         self._rooms: dict[Hashable, Slots] = {}
         if key is not None:  # chosen once: a bulkhead without keys pays nothing for them
             self.around = self._around_keyed  # type: ignore[method-assign]
@@ -140,7 +141,7 @@ class Bulkhead(Policy):
         try:
             return await call()
         finally:
-            self._slots.leave()
+            self._leave()
 
     async def _around_keyed(self, call: Next[T], runtime: Runtime) -> T:
         key = call_key(self._key or "")

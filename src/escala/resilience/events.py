@@ -63,6 +63,6 @@ class LimitChanged(Event, frozen=True, kw_only=True):
 
 
 class Shedding(Event, frozen=True, kw_only=True):
-    """`Shed` turns away so much of the calls from now on: a share from 0 to 1, 0 when it ends."""
+    """`Shed` began to turn away calls, at first such a `share` of them; or it ended, with 0."""
 
     share: float

@@ -26,16 +26,17 @@ class Shed(Policy):
     """Run at most `slots` calls at once, and shed by priority when the queue does not drain.
 
     Put it around the work of your own service, outermost. A burst waits in the queue and is
-    served; only a queue that stands, whose oldest call is never younger than `target` for a whole
-    `interval`, means more load than there is capacity. Then calls with the greatest
-    `Request.priority` are refused on arrival, step by step more of them, until the queue drains;
-    and when it does, step by step fewer.
+    served; only a queue that stands, whose oldest call has waited longer than `target` whenever
+    one looks for a whole `interval`, means more load than there is capacity. Then calls with the
+    smallest `Request.priority` are refused on arrival, step by step more of them, until the queue
+    drains; and when it does, step by step fewer. A priority is refused only when calls of it, or
+    of a greater one, stand in the queue.
 
     - `slots`: how many calls run at once: what your service can do at the same time.
-    - `queue`: how many may wait. The smallest priority is served first, and into a full queue it
-      comes in place of the last with a greater one.
+    - `queue`: how many may wait. The greatest priority is served first, and into a full queue it
+      comes in place of the last with the smallest one.
     - `target`, `interval`: how long the oldest may wait, and for how long in a row it must be
-      longer before that counts.
+      longer before that counts. A target shorter than a call takes sheds what is no overload.
     - `rng` (code only): who of the priority on the edge is refused is drawn from it.
 
     Calls without a request have priority 0. Raises `escala.errors.Shed`, or `BulkheadFull` when
@@ -77,9 +78,9 @@ class Shed(Policy):
         self.options = options(self.Options, given, where="Shed")
         self._slots = Slots(slots, queue, name=name)
         self._lock = self._slots.lock
-        self._machine = ShedMachine(target=self.options.target, interval=self.options.interval)
+        self._machine = ShedMachine(interval=self.options.interval)
         self._draw = (rng or random.Random()).random
-        self._told = 0.0
+        self._told = False
 
     @classmethod
     def build(cls, options: Options, scope: Scope) -> Self:
@@ -94,7 +95,7 @@ class Shed(Policy):
 
     @property
     def share(self) -> float:
-        """How much of all calls is turned away now, from 0 to 1."""
+        """How much of all calls is turned away, from 0 to 1, as of the last call."""
         return self._machine.share
 
     def snapshot(self) -> dict[str, float]:
@@ -113,11 +114,11 @@ class Shed(Policy):
         priority = 0 if request is None else request.priority
         now = runtime.now()
         with self._lock:
-            let_in = self._machine.arrived(priority, self._draw(), now)
+            let_in = self._machine.arrived(priority, self._stands(now), self._draw(), now)
             taken = let_in and self._slots.machine.take()
-            if taken:
-                self._machine.began(0.0, now)
-        self._tell(now)
+            news = self._news(now)
+        if news is not None:
+            publish(news)
         if not let_in:
             reason = f"too much load for calls of priority {priority}"
             raise errors.Shed(self.name, reason, float(self.options.interval))
@@ -125,15 +126,18 @@ class Shed(Policy):
             await self._slots.take(runtime, priority=priority)
             now = runtime.now()
             with self._lock:
-                oldest = self._slots.machine.oldest()
-                self._machine.began(0.0 if oldest is None else now - oldest, now)
+                self._machine.began(self._stands(now), now)
         try:
             return await call()
         finally:
             self._slots.leave()
 
-    def _tell(self, now: float) -> None:
+    def _stands(self, now: float) -> int | None:
+        return self._slots.machine.standing(now - self.options.target)
+
+    def _news(self, now: float) -> Shedding | None:
         share = self._machine.share
-        if (share > 0) is not (self._told > 0):
-            self._told = share
-            publish(Shedding(name=self.name, at=now, share=share))
+        if (share > 0) is self._told:
+            return None
+        self._told = share > 0
+        return Shedding(name=self.name, at=now, share=share)

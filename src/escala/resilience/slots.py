@@ -36,7 +36,7 @@ class Slots:
         """Return with a slot, or raise without one.
 
         `wait` is the longest wait in seconds. With a `priority` a caller comes before all of a
-        greater number, and when the queue is full, the last of those gives way.
+        smaller number, and when the queue is full, the last of those gives way.
         """
         now = runtime.now()
         left = remaining(now)
@@ -88,12 +88,17 @@ class Slots:
             if self._withdrawn(waiter):
                 return
 
-    def resize(self, count: int) -> None:
-        """Have another number of slots from now on; those in use are not taken away."""
-        with self.lock:
-            woken = self.machine.resize(count - self.count)
-            self.count = count
-        for waiter in woken:
+    def resize(self, count: int) -> list[Parker]:
+        """Have another number of slots from now on; those in use are not taken away.
+
+        To be called with the lock. Who gets a new slot is to be given to `wake`, without it.
+        """
+        grown, self.count = count - self.count, count
+        return self.machine.resize(grown)
+
+    def wake(self, waiters: list[Parker]) -> None:
+        """Wake those who have been handed a slot."""
+        for waiter in waiters:
             if not waiter.unpark() and not self._withdrawn(waiter):
                 self.leave()
 

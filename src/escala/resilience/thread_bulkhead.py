@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Annotated, Any, ParamSpec, Self, TypeVar
 
@@ -85,7 +86,13 @@ class ThreadBulkhead:
             return {"in_use": float(busy), "waiting": float(machine.waiting)}
 
     def __call__(self, fn: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Decorate a blocking function: what comes out is to be awaited."""
+        """Decorate a blocking function: what comes out is to be awaited.
+
+        Raises `TypeError` for an async function: that is for `Bulkhead`.
+        """
+        if inspect.iscoroutinefunction(fn):
+            msg = f"{fn.__qualname__} is async, so it needs no thread: decorate it with a Bulkhead"
+            raise TypeError(msg)
 
         @functools.wraps(fn)
         async def in_a_thread(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -95,50 +102,49 @@ class ThreadBulkhead:
 
     async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function in one of the threads and return what it returns."""
+        loop = asyncio.get_running_loop()  # where there is none, no slot has been taken yet
         with self._lock:
             taken = self._slots.machine.take()
         if not taken:
             await self._slots.take(colours.loop, self.options.wait)
-        return await self._handed(functools.partial(fn, *args, **kwargs))
+        return await self._handed(functools.partial(fn, *args, **kwargs), loop)
 
-    async def _handed(self, fn: Callable[[], T]) -> T:
+    async def _handed(self, fn: Callable[[], T], loop: asyncio.AbstractEventLoop) -> T:
         """Give the call to a thread, and with it the slot."""
-        loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         context = copy_context()
 
         def job() -> None:
-            result: Any = None
-            error: BaseException | None = None
-            if not answer.cancelled():
-                try:
-                    result = context.run(fn)
-                except BaseException as raised:  # noqa: BLE001  all of it belongs to the caller
-                    error = raised
+            outcome = (None, None) if answer.cancelled() else _outcome(context, fn)
             self._slots.leave()
             with contextlib.suppress(RuntimeError):  # its loop is closed: no one is left to tell
-                loop.call_soon_threadsafe(_settle, answer, result, error)
+                loop.call_soon_threadsafe(_settle, answer, *outcome)
 
-        if not self._submitted(job):
+        try:
+            self._submit(job)
+        except BaseException:
             self._slots.leave()
-            raise BulkheadFull(self.name, "it is closed")
+            raise
         return await answer
 
-    def _submitted(self, job: Callable[[], None]) -> bool:
-        with self._lock:
+    def _submit(self, job: Callable[[], None]) -> None:
+        with self._lock:  # so that no job comes behind what `close` puts there
             if self._closed:
-                return False
+                raise BulkheadFull(self.name, "it is closed")
             if self._idle:
                 self._idle -= 1
             elif self._started < self.options.threads:
-                self._started += 1
-                number = self._started
-                work = threading.Thread(
-                    target=self._work, name=f"{self.name}-{number}", daemon=True
-                )
-                work.start()
+                self._start()
             self._jobs.put(job)
-        return True
+
+    def _start(self) -> None:
+        name = f"{self.name}-{self._started + 1}"
+        try:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        except RuntimeError as error:
+            reason = f"the system gives it no thread: {error}"
+            raise BulkheadFull(self.name, reason) from error
+        self._started += 1
 
     def _work(self) -> None:
         while True:
@@ -167,7 +173,14 @@ class ThreadBulkhead:
         self.close()
 
 
-def _settle(answer: asyncio.Future[T], result: T, error: BaseException | None) -> None:
+def _outcome(context: Context, fn: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return context.run(fn), None
+    except BaseException as error:  # noqa: BLE001  all of it belongs to the caller
+        return None, error
+
+
+def _settle(answer: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
     if answer.done():  # its caller has gone
         return
     if error is None:

@@ -15,7 +15,7 @@ class AgainstAList(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.room = WaitingRoom[int]()
-        self.line: list[tuple[int, int, float]] = []  # priority, name, moment
+        self.line: list[tuple[int, int, float]] = []  # minus the priority, name, moment
         self.names = 0
 
     @rule(priority=st.integers(-2, 2), passed=st.integers(0, 3))
@@ -23,7 +23,7 @@ class AgainstAList(RuleBasedStateMachine):
         self.names += 1
         now = float(self.names * 10 + passed)
         self.room.add(self.names, priority, now)
-        self.line.append((priority, self.names, now))
+        self.line.append((-priority, self.names, now))
         self.line.sort()
 
     @precondition(lambda self: self.line)
@@ -34,7 +34,7 @@ class AgainstAList(RuleBasedStateMachine):
     @rule(priority=st.integers(-3, 3))
     def last_behind(self, priority: int) -> None:
         expected = None
-        if self.line and self.line[-1][0] > priority:
+        if self.line and -self.line[-1][0] < priority:
             expected = self.line.pop()[1]
         assert self.room.last_behind(priority) == expected
 
@@ -47,7 +47,9 @@ class AgainstAList(RuleBasedStateMachine):
     @invariant()
     def same(self) -> None:
         assert len(self.room) == len(self.line)
-        assert self.room.oldest() == min((each[2] for each in self.line), default=None)
+        for since in (0.0, *(each[2] for each in self.line), 10.0 * self.names + 9):
+            standing = [-priority for priority, _, moment in self.line if moment < since]
+            assert self.room.standing(since) == max(standing, default=None)
 
 
 TestWaitingRoom: Any = AgainstAList.TestCase
@@ -62,4 +64,4 @@ def test_nothing_is_kept_of_those_who_have_gone() -> None:
         room.discard(number)
     while len(room):
         room.first()
-    assert (room._levels, room._priorities, room._where) == ({}, [], {})
+    assert (room._levels, room._priorities, room.places) == ({}, [], {})

@@ -27,47 +27,58 @@ class Gradient:
     queue that is allowed, and what lets the limit grow. A steady limit of n is so many that
     latency is 1.2 / (1 - 1 / sqrt(n)) times the quiet one.
 
-    Quiet is the least mean of a round. It is measured anew after 10 busy rounds, which may have
-    begun with a queue already, then after 20, 40, and so on up to 300: for two rounds the limit is
-    halved, so that the queue there is by now goes away, and the second is quiet anew.
+    Quiet is the mean of the first round, and is measured anew after 10 busy rounds, then after
+    20, 40, and so on up to 300: the limit is halved, and halved again while that makes calls
+    faster by more than the tolerance, since then there still was a queue. The least latency ever
+    seen would be no measure: where latency varies, the least mean of many is far below the usual.
 
     A round that used less than half of the limit says nothing about it. One in which calls were
     dropped takes a tenth off. After Netflix's gradient limit (concurrency-limits, 2018), whose
     idea is TCP Vegas's (L. Brakmo, S. O'Malley and L. Peterson, 1994).
     """
 
-    __slots__ = ("_anew", "_busy_rounds", "_quiet", "_resume", "_wait")
+    __slots__ = ("_before", "_busy_rounds", "_draining", "_due", "_quiet", "_resume")
 
     def __init__(self) -> None:
-        self._quiet = math.inf
-        self._anew, self._busy_rounds, self._wait = FIRST, 0, 0
-        self._resume = 0.0  # the limit to go back to after the halved rounds
+        self._quiet: float | None = None
+        self._due, self._busy_rounds = FIRST, 0
+        self._resume: float | None = None  # while measuring: the limit to go back to
+        self._before = 0.0  # while measuring: the latency at twice the limit
+        self._draining = False  # while measuring: this round still sees the old queue
 
     def after(self, limit: float, seen: LatencyRound) -> float:
         """The next limit."""
-        if self._wait:
-            return self._halved(limit, seen)
+        if self._resume is not None:
+            return self._measured(limit, seen, self._resume)
         if seen.dropped:
             return limit * 0.9
-        self._quiet = min(self._quiet, seen.latency)
+        if self._quiet is None:
+            self._quiet = seen.latency
         if seen.busiest * 2 < limit:
             return limit
         self._busy_rounds += 1
-        if self._busy_rounds == self._anew:
-            self._anew = min(ANEW, 2 * self._anew)
-            self._busy_rounds, self._wait, self._resume = 0, 2, limit
-            return limit / 2
+        if self._busy_rounds == self._due:
+            self._due = min(ANEW, 2 * self._due)
+            self._busy_rounds, self._resume = 0, limit
+            return self._halved(limit, seen.latency)
         slow = seen.latency / (TOLERANCE * self._quiet) if self._quiet else 1.0
-        gradient = max(0.5, min(1.0, 1 / slow))
+        gradient = max(0.5, min(1.0, 1 / slow)) if slow else 1.0
         return (limit + limit * gradient + math.sqrt(limit)) / 2
 
-    def _halved(self, limit: float, seen: LatencyRound) -> float:
-        self._wait -= 1
-        if self._wait:
+    def _measured(self, limit: float, seen: LatencyRound, resume: float) -> float:
+        if self._draining:
+            self._draining = False
             return limit
         if seen.answered:
+            if seen.latency * TOLERANCE < self._before and limit >= 2:  # noqa: PLR2004  half of it is one
+                return self._halved(limit, seen.latency)
             self._quiet = seen.latency
-        return self._resume
+        self._resume = None
+        return resume
+
+    def _halved(self, limit: float, latency: float) -> float:
+        self._before, self._draining = latency, True
+        return limit / 2
 
 
 class Aimd:

@@ -28,12 +28,13 @@ class BulkheadMachine(Generic[W]):
     Every step is O(1), leaving the middle of the queue too.
     """
 
-    __slots__ = ("_handed", "_queue", "_waiting", "free")
+    __slots__ = ("_handed", "_line", "_queue", "_waiting", "free")
 
     def __init__(self, *, slots: int, queue: int) -> None:
         self.free = slots  # below 0 while more are in use than there are by now
         self._queue = queue
         self._waiting: WaitingRoom[W] = WaitingRoom()
+        self._line = self._waiting.places  # to see at the least cost whether someone waits
         self._handed: set[W] = set()  # have a slot and do not know it yet
 
     @property
@@ -41,9 +42,9 @@ class BulkheadMachine(Generic[W]):
         """How many wait."""
         return len(self._waiting)
 
-    def oldest(self) -> float | None:
-        """When the one that waits the longest came."""
-        return self._waiting.oldest()
+    def standing(self, since: float) -> int | None:
+        """The greatest priority of which one has waited from before `since` on."""
+        return self._waiting.standing(since)
 
     def take(self) -> bool:
         """Take a slot if one is free."""
@@ -67,7 +68,8 @@ class BulkheadMachine(Generic[W]):
 
     def leave(self) -> W | None:
         """Give a slot back; the waiter that it was handed to, who is to be woken, if any."""
-        if self.free < 0 or not self._waiting:
+        # Not 0: more than are in use are free and no one waits, or some are too many now.
+        if self.free or not self._line:
             self.free += 1
             return None
         return self._hand()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-SAMPLES = 10  # calls in a round, at least; fewer say little about latency
+SAMPLES = 30  # calls in a round, at least; fewer say little about latency
 SECONDS = 0.1  # that a round lasts, at least
 
 
