@@ -66,7 +66,9 @@ def test_threads_are_started_when_needed_and_used_again() -> None:
         with ThreadBulkhead(8) as pool:
             for _ in range(50):
                 await pool.run(bool)
-            assert pool._started <= 2
+            assert pool._started == 1
+            await asyncio.gather(pool.run(time.sleep, 0.05), pool.run(time.sleep, 0.05))
+            assert pool._started == 2
 
     asyncio.run(main())
 

@@ -116,6 +116,8 @@ class ThreadBulkhead:
 
         def job() -> None:
             outcome = (None, None) if answer.cancelled() else _outcome(context, fn)
+            with self._lock:
+                self._idle += 1  # before anyone can use the slot, so that no new thread is started
             self._slots.leave()
             with contextlib.suppress(RuntimeError):  # its loop is closed: no one is left to tell
                 loop.call_soon_threadsafe(_settle, answer, *outcome)
@@ -153,8 +155,6 @@ class ThreadBulkhead:
                 return
             job()
             del job  # and what it holds, before the wait for the next one
-            with self._lock:
-                self._idle += 1
 
     def close(self) -> None:
         """Take no more calls; each thread ends after the one that it is in."""
