@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from escala.errors import ConfigError
 from escala.kernel.config import options
 from escala.kernel.events import publish
 from escala.kernel.policy import Next, Policy, Scope
@@ -66,6 +65,15 @@ class AdaptiveLimit(Policy):
         """The longest wait; without it only the deadline ends a wait."""
         target: PositiveDuration | None = None
         """The mean latency that "aimd" keeps."""
+
+        def __post_init__(self) -> None:
+            if not self.least <= self.initial <= self.most:
+                found = f"found {self.least}, {self.initial} and {self.most}"
+                raise ValueError(f"expected least <= initial <= most, {found}")
+            if self.algorithm == "gradient" and self.target is not None:
+                raise ValueError('expected a target for "aimd" only, found one for "gradient"')
+            if self.algorithm == "aimd" and self.target is None:
+                raise ValueError('expected a target for "aimd", such as "100ms", found none')
 
     def __init__(
         self,
@@ -158,13 +166,4 @@ class AdaptiveLimit(Policy):
 
 
 def _rule(chosen: AdaptiveLimit.Options) -> Rule:
-    if not chosen.least <= chosen.initial <= chosen.most:
-        found = f"found {chosen.least}, {chosen.initial} and {chosen.most}"
-        raise ConfigError(f"AdaptiveLimit: expected least <= initial <= most, {found}")
-    if chosen.algorithm == "gradient":
-        if chosen.target is not None:
-            raise ConfigError('AdaptiveLimit: target: only "aimd" has one; leave it out')
-        return Gradient()
-    if chosen.target is None:
-        raise ConfigError('AdaptiveLimit: target: "aimd" needs one, such as "100ms"')
-    return Aimd(chosen.target)
+    return Gradient() if chosen.target is None else Aimd(chosen.target)
