@@ -16,11 +16,27 @@ from tests.adapters.tea_service import Code, Tea, serving_tea, serving_tea_async
 
 from escala.adapters import GrpcClientInterceptor, GrpcServerInterceptor
 from escala.errors import CircuitOpen, ConfigError
+from escala.kernel.policy import Next, Policy, T
+from escala.kernel.runtime import Runtime
 from escala.kernel.stack import Stack
 from escala.limiting import TokenBucket
 from escala.resilience import Bulkhead, Deadline, Retry
 
 pytestmark = pytest.mark.live
+
+
+class Outcomes(Policy):
+    """Counts the calls that failed."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+
+    async def around(self, call: Next[T], runtime: Runtime) -> T:
+        try:
+            return await call()
+        except Exception:
+            self.failed += 1
+            raise
 
 
 @contextmanager
@@ -172,6 +188,50 @@ def test_the_handler_s_own_status_passes(server: Any, kind: str) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             calls(channel)[kind]()
         assert caught.value.code() is Code.NOT_FOUND
+
+
+@every_server
+@pytest.mark.parametrize("script", [Code.NOT_FOUND, CircuitOpen("bank", "the circuit is open")])
+def test_a_status_waits_for_a_message_on_its_way(server: Any, script: Any) -> None:
+    leaf = b"leaf " * 400_000
+    with server(GrpcServerInterceptor(Bulkhead(1))) as tea, channel_to(tea) as channel:
+        tea.script.append(script)
+        stream = channel.stream_stream("/shop.Tea/Chat")(iter([leaf]), timeout=5)
+        assert next(stream) == b"and " + leaf
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stream)
+        assert caught.value.code() is (
+            Code.NOT_FOUND if script is Code.NOT_FOUND else Code.UNAVAILABLE
+        )
+
+
+@every_server
+def test_the_statuses_of_two_interceptors_are_one(server: Any) -> None:
+    outer, inner = Outcomes(), Outcomes()
+    both = GrpcServerInterceptor(outer), GrpcServerInterceptor(inner)
+    with server(*both) as tea, channel_to(tea) as channel:
+        tea.script.append(Code.NOT_FOUND)
+        with pytest.raises(grpc.RpcError) as caught:
+            calls(channel)["Pour"]()
+        assert caught.value.code() is Code.NOT_FOUND
+        until(lambda: [outer.failed, inner.failed] == [1, 1])
+
+
+def test_a_client_that_is_gone_before_its_thread_begins_crashes_nothing() -> None:
+    outcomes = Outcomes()
+    interceptor = GrpcServerInterceptor(Stack(outcomes, TokenBucket("4/h", key="client_ip")))
+    with asyncio_server_of_functions(interceptor) as tea, channel_to(tea) as channel:
+        tea.script.extend(["hang"] * 4)  # as many as there are threads
+        pour = channel.unary_stream("/shop.Tea/Pour")
+        busy = [pour(b"mint") for _ in range(4)]
+        until(lambda: len(tea.asked) == 4)
+        late = pour(b"mint")
+        time.sleep(0.2)  # it waits for a thread
+        late.cancel()
+        time.sleep(0.2)  # gRPC has let go of it
+        tea.go_on.set()
+        assert [list(each) for each in busy] == [[b"drop of mint"] * 3] * 4
+        until(lambda: outcomes.failed == 1)
 
 
 def test_a_deadline_ends_a_task() -> None:

@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from escala.adapters.grpc_request import GrpcRequest
+from escala.adapters.patient_context import PatientContext, ended
 from escala.adapters.pure.grpc_words import PUSHBACK, address, pushback
 from escala.errors import ConfigError, DeadlineExceeded, RateLimited, Rejected
 from escala.kernel.context import current, restore, serving, shorten
@@ -59,9 +60,9 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
         return self._around(handler, details)
 
     async def _later(self, handler: Awaitable[Any], details: Any) -> Any:  # noqa: ANN401
-        return self._around(await handler, details)
+        return self._around(await handler, details, ahead=True)
 
-    def _around(self, handler: Any, details: Any) -> Any:  # noqa: ANN401
+    def _around(self, handler: Any, details: Any, *, ahead: bool = False) -> Any:  # noqa: ANN401
         if handler is None:
             return None
         arity = "_".join(
@@ -72,7 +73,7 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
         if _is_async(inner):
             outer: Behaviour = functools.partial(self._answer_async, details, inner)
         elif handler.response_streaming:
-            outer = functools.partial(self._stream, details, inner)
+            outer = functools.partial(self._stream, details, inner, ahead)
         else:
             outer = functools.partial(self._answer, details, inner)
         made = getattr(grpc, f"{arity}_rpc_method_handler")
@@ -84,7 +85,7 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
 
     def _answer(self, details: Any, inner: Behaviour, request: Any, context: Any) -> Any:  # noqa: ANN401
         def run() -> Any:  # noqa: ANN401
-            self._enter(details, context)
+            self._enter(_known(details, context), context)
             return self.policy.call(inner, request, context)
 
         try:
@@ -96,12 +97,28 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
         self,
         details: Any,  # noqa: ANN401
         inner: Behaviour,
+        ahead: bool,  # noqa: FBT001  bound by `partial`
+        request: Any,  # noqa: ANN401
+        context: Any,  # noqa: ANN401
+    ) -> Iterator[Any]:
+        # Not in the generator: an asyncio server begins that in a thread, perhaps after the client
+        # has gone, and gRPC's `peer()` crashes the process then.
+        known = _known(details, context)
+        if ahead and not isinstance(context, PatientContext):
+            patient = PatientContext(context)
+            return ended(self._messages(known, inner, request, patient))
+        return self._messages(known, inner, request, context)
+
+    def _messages(
+        self,
+        known: GrpcRequest,
+        inner: Behaviour,
         request: Any,  # noqa: ANN401
         context: Any,  # noqa: ANN401
     ) -> Iterator[Any]:
         inside = copy_context()
         try:
-            inside.run(self._enter, details, context)
+            inside.run(self._enter, known, context)
             inside.run(self.policy.__enter__)
             try:
                 messages = inside.run(lambda: iter(inner(request, context)))
@@ -141,8 +158,8 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
         finally:
             restore(before)
 
-    def _enter(self, details: Any, context: Any) -> None:  # noqa: ANN401
-        current.set(_known(details, context))
+    def _enter(self, known: GrpcRequest, context: Any) -> None:  # noqa: ANN401
+        current.set(known)
         shorten(self._until(context, colours.thread.now()))
 
     def _until(self, context: Any, now: float) -> float:  # noqa: ANN401
