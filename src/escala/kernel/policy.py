@@ -21,6 +21,7 @@ from escala.kernel.runtime import Runtime, colours, drive
 T = TypeVar("T")
 P = ParamSpec("P")
 Next: TypeAlias = Callable[[], Awaitable[T]]
+Packed: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +81,7 @@ class Policy(ABC):
 
         answer = drive(self.around(leaf, colours.thread))
         if type(answer) is CoroutineType:
-            _refuse_unawaited(fn, answer, "give it to `acall` instead of `call`")
+            refuse_unawaited(fn, answer, "give it to `acall` instead of `call`")
         return answer
 
     async def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -103,23 +104,48 @@ class Policy(ABC):
         Raises `TypeError` for what has no single end to surround: generators, classes, and
         `staticmethod`/`classmethod` objects (decorate the function inside them).
         """
-        if _is_async(fn):
+        guarded: Any = self._decorated_async(fn) if _is_async(fn) else self._decorated_sync(fn)
+        return functools.update_wrapper(guarded, fn)
 
-            @functools.wraps(fn)
-            async def aguarded(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
-                return await self.around(functools.partial(fn, *args, **kwargs), colours.loop)  # type: ignore[arg-type]
+    def _decorated_sync(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        call = self.within_sync(lambda args, kwargs: fn(*args, **kwargs))
 
-            return aguarded  # type: ignore[return-value]
-
-        @functools.wraps(fn)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            async def leaf() -> T:
-                return fn(*args, **kwargs)
-
-            answer = drive(self.around(leaf, colours.thread))
+        def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            answer = call(args, kwargs)
             if type(answer) is CoroutineType:
-                _refuse_unawaited(fn, answer, "decorate the `async def` itself")
+                refuse_unawaited(fn, answer)
             return answer
+
+        return guarded
+
+    def _decorated_async(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        call = self.within_async(lambda args, kwargs: fn(*args, **kwargs))
+
+        async def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            return await call(args, kwargs)
+
+        return guarded
+
+    def within_sync(self, call: Packed) -> Packed:
+        """`call` with this policy around it, in the caller's thread.
+
+        Both take arguments as they are kept in between, a tuple and a dict, which costs a fifth
+        of unpacking them for each policy on the way.
+        """
+
+        def guarded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+            async def leaf() -> Any:  # noqa: ANN401
+                return call(args, kwargs)
+
+            return drive(self.around(leaf, colours.thread))
+
+        return guarded
+
+    def within_async(self, call: Packed) -> Packed:
+        """The same on an event loop, where both return what is to be awaited."""
+
+        def guarded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+            return self.around(functools.partial(call, args, kwargs), colours.loop)
 
         return guarded
 
@@ -142,7 +168,10 @@ class Policy(ABC):
         return await innermost(self, sync=False).finish(error)
 
 
-def _refuse_unawaited(fn: Callable[..., Any], answer: object, do: str) -> NoReturn:
+def refuse_unawaited(
+    fn: Callable[..., Any], answer: object, do: str = "decorate the `async def` itself"
+) -> NoReturn:
+    """A sync function has returned a coroutine."""
     if isinstance(answer, CoroutineType):
         answer.close()
     raise TypeError(

@@ -152,7 +152,7 @@ class ThreadRuntime:
     async def race(self, call: Callable[[], Awaitable[T]], until: float) -> T:
         """Refuse a call whose time is already up; one that began cannot be interrupted."""
         if self.now() >= until:
-            raise DeadlineExceeded(_TOO_LATE)
+            raise DeadlineExceeded(TOO_LATE)
         before = shorten(until)
         try:
             return await call()
@@ -245,7 +245,7 @@ class LoopRuntime:
     async def race(self, call: Callable[[], Awaitable[T]], until: float) -> T:
         """Cancel `call` at `until`; a call that never suspends never pays for a timer."""
         if self.now() >= until:
-            raise DeadlineExceeded(_TOO_LATE)
+            raise DeadlineExceeded(TOO_LATE)
         before = shorten(until)
         try:
             if until == math.inf:
@@ -326,7 +326,7 @@ def _timed(call: Awaitable[T], until: float, now: Callable[[], float]) -> Genera
     return answer
 
 
-_TOO_LATE = "the deadline was over before the call began; give it more time or shed it earlier"
+TOO_LATE = "the deadline was over before the call began; give it more time or shed it earlier"
 _TIME_UP = "the call took longer than the time it was given"
 
 

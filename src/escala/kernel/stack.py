@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from escala.kernel.policy import Next, Policy
+from escala.kernel.policy import Next, Packed, Policy
 from escala.kernel.runtime import Runtime
 
 T = TypeVar("T")
@@ -53,6 +53,18 @@ class Stack(Policy):
         for around in self._inner:
             nested = functools.partial(around, nested, runtime)
         return await self._outermost(nested, runtime)
+
+    def within_sync(self, call: Packed) -> Packed:
+        """Each policy around the next, so that those which need no coroutine have none."""
+        for policy in reversed(self.policies):
+            call = policy.within_sync(call)
+        return call
+
+    def within_async(self, call: Packed) -> Packed:
+        """The same on an event loop."""
+        for policy in reversed(self.policies):
+            call = policy.within_async(call)
+        return call
 
 
 async def _straight(call: Next[T], _runtime: Runtime) -> T:

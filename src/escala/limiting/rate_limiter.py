@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Hashable
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 import msgspec
 
 from escala.errors import RateLimited
 from escala.kernel.context import Request, current, remaining
-from escala.kernel.policy import Next, Policy, Scope
+from escala.kernel.guard import Guard
+from escala.kernel.policy import Scope
 from escala.kernel.runtime import Runtime, colours, drive
 from escala.kernel.units import Rate, seconds
 from escala.kernel.wrong_value import without_password
@@ -23,7 +24,6 @@ from escala.limiting.plan import Limit, Plan
 from escala.limiting.shared_ledger import open_shared
 from escala.resilience.spelling import spelled
 
-T = TypeVar("T")
 Grouping: TypeAlias = Callable[[Request | None], Hashable]
 MaxKeys: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Away: TypeAlias = Literal["local", "open", "closed"]
@@ -31,7 +31,7 @@ Away: TypeAlias = Literal["local", "open", "closed"]
 _ONE = 1  # the usual cost, told by identity; any other way to spell it takes the longer way
 
 
-class RateLimiter(Policy):
+class RateLimiter(Guard[None]):
     """Lets so many calls pass in a time. `TokenBucket` and its siblings say by which rule.
 
     As a policy it raises `RateLimited` for a call that is one too many. As an object it is asked:
@@ -121,23 +121,32 @@ class RateLimiter(Policy):
                 "waiting": float(self._memory.lines.waiting()),
             }
 
-    async def around(self, call: Next[T], runtime: Runtime) -> T:
-        """Run the call if it is within the limit, or when its turn comes; see the class."""
+    def enter(self, runtime: Runtime) -> Coroutine[Any, Any, None] | None:
+        """Let a call in that is within the limit, or when its turn comes; see the class."""
         key = self.current_key() if self._grouped else ""
-        if self._at_once:
-            try:  # half the cost of `with`, and no interrupt can leave the lock behind either
-                self._lock.acquire()
-                granted = not self._waiting and not self._take(key, 1, runtime.now())
-            finally:
-                self._lock.release()
-            if granted:
-                return await call()
+        if not self._at_once:
+            return self._turn(key, runtime)
+        try:  # half the cost of `with`, and no interrupt can leave the lock behind either
+            self._lock.acquire()
+            granted = not self._waiting and not self._take(key, 1, runtime.now())
+        finally:
+            self._lock.release()
+        if not granted:
             decision = self._memory.decide(key, 1, runtime)
-        else:
-            decision = await self._acquire(key, 1, None, runtime)
+            if not decision.allowed:
+                raise self._refused(key, decision)
+        return None
+
+    def passed(self, permit: None, answer: object, runtime: Runtime) -> None:
+        """A limiter does not look at how a call ends."""
+
+    def failed(self, permit: None, error: BaseException, runtime: Runtime) -> None:
+        """A limiter does not look at how a call ends."""
+
+    async def _turn(self, key: Hashable, runtime: Runtime) -> None:
+        decision = await self._acquire(key, 1, None, runtime)
         if not decision.allowed:
             raise self._refused(key, decision)
-        return await call()
 
     def acquire(
         self, key: Hashable = "", cost: int = 1, wait: float | str | None = None
@@ -255,7 +264,7 @@ class RateLimiter(Policy):
         return short(key, self.name)
 
     def current_key(self) -> Hashable:
-        """The key that a call counts under now, as `around` takes it from the current request."""
+        """The key that a call counts under now, as `enter` takes it from the current request."""
         if self._grouping is not None:
             key = self._grouping(current.get())
             return "" if key is None else short(key, self.name)

@@ -8,7 +8,7 @@ from typing import NoReturn, get_args
 
 from escala.errors import CircuitOpen, ConfigError
 from escala.kernel.events import publish
-from escala.kernel.policy import Policy
+from escala.kernel.guard import Guard
 from escala.kernel.runtime import colours
 from escala.resilience.breaker_verdict import Failures, Verdict, verdict
 from escala.resilience.call_key import Grouping, call_key, key_text
@@ -18,7 +18,7 @@ from escala.resilience.pure.breaker_map import BreakerMap
 from escala.resilience.pure.breaker_table import BreakerMode, BreakerState
 
 
-class BreakerShell(Policy):
+class BreakerShell(Guard[int]):
     """One machine, or one for each key. Every step of one is taken while `_lock` is held."""
 
     def __init__(

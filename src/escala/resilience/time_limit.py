@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self, TypeVar
+from contextvars import Token
+from typing import ClassVar, Self, TypeAlias, TypeVar
 
 import msgspec
 
 from escala.errors import DeadlineExceeded
 from escala.kernel.config import options
 from escala.kernel.context import deadline_variable, remaining, restore
-from escala.kernel.policy import Next, Policy, Scope
-from escala.kernel.runtime import Runtime
+from escala.kernel.guard import Guard, in_steps
+from escala.kernel.policy import Next, Scope
+from escala.kernel.runtime import TOO_LATE, Runtime
 from escala.kernel.units import PositiveDuration
 from escala.resilience.spelling import spelled
 
 T = TypeVar("T")
+Limit: TypeAlias = tuple[float, Token[float] | None]  # until when, and what was before
 
 EARLY = 0.002  # timers that count in whole milliseconds (uvloop's) fire up to this much too soon
 
@@ -24,7 +27,7 @@ def time_is_up(now: float) -> bool:
     return remaining(now) <= EARLY
 
 
-class TimeLimit(Policy):
+class TimeLimit(Guard[Limit]):
     """A policy that gives the call until a moment, and less if the call around it has less."""
 
     shorthand: ClassVar[str | None] = "after"
@@ -55,31 +58,40 @@ class TimeLimit(Policy):
     def __repr__(self) -> str:
         return spelled(self, self.options, name=self.name)
 
+    def enter(self, runtime: Runtime) -> Limit:
+        """Begin the clock, and tell those inside; see the class."""
+        now, outer = runtime.now(), deadline_variable.get()
+        until = now + self._after
+        if until < outer:
+            return until, deadline_variable.set(until)
+        if now >= outer:
+            raise DeadlineExceeded(self._outer) from DeadlineExceeded(TOO_LATE)
+        return outer, None
+
+    def passed(self, permit: Limit, answer: object, runtime: Runtime) -> None:  # noqa: ARG002
+        """The deadline is again what it was."""
+        restore(permit[1])
+
+    def failed(self, permit: Limit, error: BaseException, runtime: Runtime) -> None:
+        """The same, and say whose time it was that is over."""
+        until, before = permit
+        restore(before)
+        if isinstance(error, DeadlineExceeded):
+            self._say(self._outer if before is None else self._own, error, until, runtime.now())
+
+    @in_steps
     async def around(self, call: Next[T], runtime: Runtime) -> T:
-        """Run the call against the clock; see the class."""
-        until, outer = runtime.now() + self._after, deadline_variable.get()
-        if outer <= until:
-            return await self._within(outer, call, runtime)
-        before = deadline_variable.set(until)
+        """Run the call against the clock, which can end it in async code only."""
+        permit = self.enter(runtime)
         try:
-            return await runtime.timed(call(), until)
-        except DeadlineExceeded as error:
-            self._say(self._own, error, until, runtime.now())
+            # A nearer limit around this one says so when it is over, but may not be watching: a
+            # task inherits the deadline of the one that started it, and not its timer.
+            answer = await runtime.timed(call(), permit[0])
+        except BaseException as error:
+            self.failed(permit, error, runtime)
             raise
-        finally:
-            restore(before)
-
-    async def _within(self, outer: float, call: Next[T], runtime: Runtime) -> T:
-        """Run the call under a nearer limit around it.
-
-        Whoever set that one says so when it is over, but may not be watching: a task inherits
-        the deadline of the one that started it, and not its timer.
-        """
-        try:
-            return await runtime.race(call, outer)
-        except DeadlineExceeded as error:
-            self._say(self._outer, error, outer, runtime.now())
-            raise
+        restore(permit[1])  # what `passed` does
+        return answer
 
     def _say(self, message: str, error: DeadlineExceeded, until: float, now: float) -> None:
         if now < until - EARLY:
