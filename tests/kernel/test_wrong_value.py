@@ -15,6 +15,7 @@ from escala.kernel.wrong_value import without_password
         ("redis://ann:a/b@c@localhost/1?timeout=1s", "redis://***@localhost/1?timeout=1s"),
         ("redis://h?a=1&password=x%20y&b=2", "redis://h?a=1&password=***&b=2"),
         ("postgresql://h/db?PASSWORD=x", "postgresql://h/db?PASSWORD=***"),
+        ("rediss://h?ssl_password=x", "rediss://h?ssl_password=***"),
         ("sqlite:///limits.db", "sqlite:///limits.db"),
         ("no url at all", "no url at all"),
     ],

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 _LONGEST = 60
 _LOGIN = re.compile(r"(?<=://).*@")  # greedy: a password may hold anything, "@" and "/" too
-_SECRET = re.compile(r"(?<=[?&])(password|sslpassword|token|secret)=[^&]*", re.IGNORECASE)
+_SECRET = re.compile(r"(?<=[?&])(\w*(?:password|token|secret))=[^&]*", re.IGNORECASE)
 
 
 class WrongValue(ValueError):

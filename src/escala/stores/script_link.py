@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeAlias
 from escala.errors import ConfigError
 from escala.kernel.registry import load
 from escala.kernel.runtime import Runtime
-from escala.kernel.wrong_value import shown
 
 LINKS = "escala.links"
 
@@ -45,7 +44,9 @@ def open_link(url: str) -> ScriptLink:
     Raises `ConfigError` when no installed package opens such a URL.
     """
     scheme, colon, _ = url.partition("://")
-    if not colon:
-        raise ConfigError(f"expected a URL such as 'redis://localhost:6379', found {shown(url)}")
+    if not colon:  # what was found is not shown: it may be a password
+        raise ConfigError(
+            "expected a URL such as 'redis://localhost:6379', found text without '://'"
+        )
     link: ScriptLink = load(LINKS, scheme)(url)
     return link
