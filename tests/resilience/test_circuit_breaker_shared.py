@@ -14,7 +14,7 @@ from tests.resilience.colour import Call, both_colours
 from tests.resilience.fake_breaker_store import FakeBreakerStore
 from tests.resilience.flaky import Always, Flaky
 
-from escala.errors import CircuitOpen, ConfigError, DeadlineExceeded, WouldBlock
+from escala.errors import CircuitOpen, DeadlineExceeded, WouldBlock
 from escala.kernel.context import Request, serving
 from escala.kernel.events import Event
 from escala.resilience import BreakerChanged, BreakerState, CircuitBreaker
@@ -566,10 +566,3 @@ def test_its_connections_are_let_go() -> None:
     one.close()
     assert store.closed == 2
     CircuitBreaker().close()
-
-
-def test_no_password_is_shown_of_a_store_that_is_no_url() -> None:
-    with pytest.raises(ConfigError) as caught:
-        CircuitBreaker(store="redis:ann:hunter2@host")
-    assert "found text without '://'" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
