@@ -22,7 +22,10 @@ class Asked:
 
 @dataclass
 class Service:
-    """`script` holds what comes next: a status, "reset", "hang", or (status, headers, body)."""
+    """`script` holds what comes next: a status, or (status, headers, body).
+
+    Or "reset", "hang", "break off" (in a body), "stall" (in a body).
+    """
 
     port: int = 0
     script: deque[Any] = field(default_factory=deque)
@@ -71,6 +74,12 @@ class Service:
             return False
         if step == "hang":
             await self.never.wait()
+            return False
+        if step == "break off" or step == "stall":  # noqa: PLR1714  some steps cannot be hashed; in the middle of a failed answer's body
+            writer.write(b"HTTP/1.1 503 Said\r\ncontent-length: 100\r\n\r\nabc")
+            await writer.drain()
+            if step == "stall":
+                await self.never.wait()
             return False
         status, more, text = step if isinstance(step, tuple) else (step, {}, f"answer {step}")
         fields = {**more}

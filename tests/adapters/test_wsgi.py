@@ -137,6 +137,20 @@ def test_a_slot_is_held_until_the_answer_is_complete(
     assert ask(world, app).body == b"green tea"
 
 
+@pytest.mark.parametrize("answer", [None, 7])
+def test_no_slot_is_lost_to_an_answer_that_is_none(world: VirtualRuntime, answer: Any) -> None:
+    bulkhead = Bulkhead(1)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return answer
+
+    for _ in range(3):
+        with pytest.raises(TypeError, match="not iterable"):
+            ask(world, WsgiMiddleware(app, bulkhead))
+        assert bulkhead.free == 1
+
+
 def test_the_inner_answer_is_closed(world: VirtualRuntime) -> None:
     class Parts:
         closed = 0

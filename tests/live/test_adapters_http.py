@@ -47,6 +47,29 @@ async def test_what_fails_by_chance_is_repeated(caller: Caller, service: Service
 
 @every_client
 @in_loop
+async def test_a_failed_answer_that_breaks_off_is_a_failure(
+    caller: Caller, service: Service
+) -> None:
+    not_gzip = (503, {"content-encoding": "gzip"}, "this is not gzip")
+    service.script.extend(["break off", not_gzip, 200])
+    assert await caller.ask(quick(), service.url) == (200, "answer 200")
+    assert service.attempts == 3
+
+
+@every_client
+@in_loop
+async def test_the_deadline_ends_a_failed_answer_that_stalls(
+    caller: Caller, service: Service
+) -> None:
+    service.script.append("stall")
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await caller.ask(Stack(Deadline("300ms"), quick(1)), service.url)
+    assert time.monotonic() - began < 1.5
+
+
+@every_client
+@in_loop
 async def test_the_last_failed_answer_comes_as_it_is(caller: Caller, service: Service) -> None:
     service.script.extend([500, 502, (503, {"x-why": "tea"}, "sold out")])
     assert await caller.ask(quick(), service.url) == (503, "sold out")

@@ -65,7 +65,7 @@ class AiohttpMiddleware:
 
 
 class _Client(Client[aiohttp.ClientResponse]):
-    failures = (aiohttp.ClientConnectionError, OSError)
+    failures = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError)
     timeouts = (TimeoutError,)
 
     def __init__(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> None:

@@ -68,8 +68,14 @@ class RequestsAdapter(HTTPAdapter):
 
 
 class _Client(Client[requests.Response]):
-    failures = (requests.ConnectionError, requests.Timeout)
-    timeouts = (requests.Timeout,)
+    failures = (
+        requests.ConnectionError,
+        requests.Timeout,
+        # A body that breaks off, or is not what its coding says.
+        requests.exceptions.ChunkedEncodingError,
+        requests.exceptions.ContentDecodingError,
+    )
+    timeouts = (requests.Timeout, requests.ConnectionError)  # the latter in a body that stalls
 
     def __init__(
         self,

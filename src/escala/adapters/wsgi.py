@@ -132,7 +132,11 @@ class _Parts:
 
     def __init__(self, served: _Served, parts: Iterable[bytes]) -> None:
         self._served, self._parts = served, parts
-        self._rest: Iterator[bytes] = served.inside(iter, parts)
+        try:
+            self._rest: Iterator[bytes] = served.inside(iter, parts)
+        except BaseException as error:
+            served.end(error)
+            raise
 
     def __iter__(self) -> Iterator[bytes]:
         return self
