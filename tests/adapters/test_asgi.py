@@ -153,7 +153,7 @@ def test_a_slot_is_held_until_the_answer_is_complete(world: VirtualRuntime) -> N
 
     async def main() -> None:
         first = asyncio.create_task(ask(app))
-        await asyncio.sleep(1)  # noqa: TID251
+        await asyncio.sleep(1)  # noqa: TID251  an application's own wait, virtual here
         assert bulkhead.free == 0
         assert (await ask(app)).status == 503
         assert (await first).status == 200
@@ -223,7 +223,7 @@ def test_a_policy_s_own_deadline_stays_in_force(world: VirtualRuntime) -> None:
 
 def test_a_deadline_answers_504(world: VirtualRuntime) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(5)  # noqa: TID251
+        await asyncio.sleep(5)  # noqa: TID251  an application's own wait, virtual here
 
     late = world.run(ask(AsgiMiddleware(app, Deadline("1s"))))
     assert late.status == 504
@@ -293,12 +293,12 @@ def test_nothing_is_lost_when_a_request_is_cancelled_anywhere() -> None:
         bulkhead = Bulkhead(1, queue=2)
 
         async def slow(scope: Any, receive: Any, send: Any) -> None:
-            await asyncio.sleep(1)  # noqa: TID251
+            await asyncio.sleep(1)  # noqa: TID251  an application's own wait, virtual here
             await tea(scope, receive, send)
 
         app = AsgiMiddleware(slow, bulkhead, deadline="9s")
         first = asyncio.create_task(ask(app))
-        await asyncio.sleep(0.5)  # noqa: TID251
+        await asyncio.sleep(0.5)  # noqa: TID251  an application's own wait, virtual here
         await asyncio.wait({trial.victim(ask(app))})
         assert (await first).status == 200
         assert bulkhead.free == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from escala import TokenBucket
+from escala import SlidingWindowLog, TokenBucket
 from escala.errors import ConfigError
 from escala.testing import VirtualRuntime
 
@@ -80,3 +80,27 @@ def test_what_cannot_be_split(limit: str, burst: int | None, found: str) -> None
 
 def test_a_strict_burst_may_be_all_there_is() -> None:
     assert TokenBucket("10/s", burst=10, strict=True).plan.limits[0].burst == 10
+
+
+@pytest.mark.parametrize("wakes_at", [0.0, 0.0005])
+def test_who_is_served_by_another_caller_begins_at_that_moment(
+    world: VirtualRuntime, wakes_at: float
+) -> None:
+    """It was charged then: were it to begin later, a later period would hold one call more."""
+    limiter = SlidingWindowLog("1/s")
+    began = []
+
+    async def wait() -> None:
+        assert await limiter.aacquire(wait="2s")
+        began.append(world.now())
+
+    async def main() -> None:
+        assert await limiter.aacquire()
+        await world.sleep(0.9999)
+        waiter = world.spawn(wait())  # due in 0.1 ms, but it parks for a whole one
+        await world.sleep(0.0001 + wakes_at)
+        assert not await limiter.aacquire()
+        await waiter
+
+    world.run(main())
+    assert began == [pytest.approx(1.0 + wakes_at, abs=1e-9)]

@@ -126,9 +126,9 @@ class MemoryLedger:
         self._tell(told, runtime)
 
     def _tell(self, turns: list[Turn[Parker]], runtime: Runtime) -> None:
-        """Wake those whose moment is nearer now."""
+        """Wake those who are served, or whose moment is nearer now."""
         while turns:
-            turn = turns.pop()
+            turn = turns.pop(0)
             with self.lock:
                 waker, turn.waker = turn.waker, None
             if waker is None or waker.unpark():

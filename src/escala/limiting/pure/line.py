@@ -46,7 +46,8 @@ class WaitingLines(Generic[W]):
     When a caller leaves, all behind it move up: the next one at once, the others when they have
     become the next. Nothing is charged for those who wait, so there is nothing to give back.
 
-    What answers with turns answers with those to be told that their moment is nearer now.
+    What answers with turns answers with those to be told, in this order: that they are served, or
+    that their moment is nearer now.
     """
 
     __slots__ = ("_machine", "lines")
@@ -78,7 +79,8 @@ class WaitingLines(Generic[W]):
     def settle(self, key: Hashable, now: float) -> list[Turn[W]]:
         """Serve all whose turn has come."""
         line = self.lines.get(key)
-        told: list[Turn[W]] = []
+        served: list[Turn[W]] = []
+        nearer: list[Turn[W]] = []
         while line is not None:
             turn = next(iter(line.turns))
             if turn.due > now:
@@ -89,9 +91,10 @@ class WaitingLines(Generic[W]):
                 turn.due = max(at + wait, math.nextafter(at, math.inf))
                 continue
             turn.granted, line.clock = True, at
-            told += self._without(line, turn)
+            served.append(turn)
+            nearer = self._without(line, turn)
             line = self.lines.get(key)
-        return told
+        return served + nearer
 
     def leave(self, turn: Turn[W], now: float) -> list[Turn[W]]:
         """A caller does not wait any longer; one that was served gives its tokens back."""
