@@ -126,7 +126,13 @@ def test_every_lint_ignore_has_its_reason() -> None:
 
 def test_every_entry_point_loads() -> None:
     groups = SETTINGS["project"]["entry-points"]
-    assert set(groups) == {"escala.policies", "escala.balancers", "escala.ledgers", "escala.links"}
+    assert set(groups) == {
+        "escala.policies",
+        "escala.balancers",
+        "escala.ledgers",
+        "escala.links",
+        "escala.value_stores",
+    }
     for group, entries in groups.items():
         ours = {point.name: point for point in entry_points(group=group)}
         for name, target in entries.items():

@@ -158,6 +158,12 @@ SERVERS = (
         get=apt("valkey-server"),
     ),
     Server(
+        name="OpenSSL",  # makes the certificates that a Redis with TLS is given
+        purposes=TESTS | CORE,
+        version=program("openssl", "version"),
+        get=apt("openssl"),
+    ),
+    Server(
         name="PostgreSQL",
         purposes=TESTS | CORE,
         version=program("postgres", "--version", places="/usr/lib/postgresql/*/bin/postgres"),

@@ -64,12 +64,28 @@ class StoreUnavailable(Unavailable):
     """A store (Redis, PostgreSQL, SQLite) does not answer, or answers with an error."""
 
 
+class JournalFull(StoreUnavailable):
+    """A journal did not take a record: its disk is full, or too many wait for the disk."""
+
+
+class JournalTaken(Unavailable):
+    """A journal belongs to another process; whatever is written here now is refused."""
+
+
 class BackendError(Unavailable):
     """A target was reached, and broke the connection or the protocol."""
 
 
 class BackendUnreachable(BackendError):
     """A target could not be connected to: nothing of the call was sent."""
+
+
+class CannotEncode(EscalaError, ValueError):
+    """A value cannot be kept as bytes: it would not come back as it went in."""
+
+
+class Undecodable(EscalaError, ValueError):
+    """Bytes in a store are no value that this program can read; a cache loads it anew."""
 
 
 class WouldBlock(EscalaError, RuntimeError):

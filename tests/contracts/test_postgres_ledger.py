@@ -269,9 +269,59 @@ def test_a_role_that_may_not_create(server: PostgresServer) -> None:
     ledger.close()
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("sslmode=maybe", 'invalid sslmode value: "maybe"'),
+        ("sslnegotiation=direct", 'weak sslmode "prefer" may not be used with sslnegotiation'),
+        ("target_session_attrs=any&channel_binding=x", 'invalid channel_binding value: "x"'),
+        ("ssl=maybe", "invalid URI query parameter"),
+        ("port=no", "port: expected a whole number from 1 to 65535, found 'no'"),
+        ("port=5432,70000", "port: expected a whole number from 1 to 65535, found '70000'"),
+        ("connect_timeout=soon", "connect_timeout: expected a whole number, found 'soon'"),
+        ("keepalives_idle=1.5", "keepalives_idle: expected a whole number, found '1.5'"),
+        ("sslmode=require&sslmode=disable", "sslmode: expected it once, found it twice"),
+        ("sslmod=require", "sslkey, sslkeylogfile, sslmode, "),
+        ("sslmod=require", "; found 'sslmod' (did you mean 'sslmode'?)"),
+        ("node=2", "lease, "),
+        ("node=2", "; found 'node' (did you mean 'nodes'?)"),
+        ("connect_timeout=", "connect_timeout: expected a whole number, found ''"),
+    ],
+)
+def test_a_parameter_that_is_wrong(query: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TokenBucket("1/s", store=f"postgresql://me:secret@host/db?{query}")
+    assert str(caught.value).startswith("rate_limit: store: ")
+    assert said in str(caught.value)
+    assert "secret@" not in str(caught.value)
+
+
+def test_what_libpq_knows_is_passed_on(server: PostgresServer) -> None:
+    query = "application_name=shop&connect_timeout=3&sslmode=prefer&nodes=2&keepalives=1"
+    limiter = TokenBucket("1/s", store=f"{server.url}?{query}")
+    other = TokenBucket("1/s", store=server.url)
+    try:
+        assert not limiter.acquire().away
+        assert not other.acquire().away
+        with psycopg.connect(server.url, autocommit=True) as link:
+            rows = link.execute("SELECT application_name FROM pg_stat_activity").fetchall()
+        assert {("shop",), ("escala",)} <= set(rows)
+    finally:
+        limiter.close()
+        other.close()
+
+
+def test_a_password_with_a_slash_is_not_shown_as_a_port() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TokenBucket("1/s", store="postgresql://me:se/cret@host/db")
+    assert str(caught.value).endswith(
+        "port: expected a number, found text: write '/' as %2F in a password"
+    )
+
+
 def test_wrong_urls_say_what_is_expected_and_no_password() -> None:
     with pytest.raises(ConfigError) as caught:
-        TokenBucket("1/s", store="postgresql://me:secret@host/db?colour=blue")
+        TokenBucket("1/s", store="postgresql://me:secret@host/%zz")
     assert str(caught.value).startswith(
         "rate_limit: store: expected a URL such as 'postgresql://user@localhost:5432/app', found "
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
+import itertools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -11,7 +13,7 @@ import pytest
 from tests.kernel.policies import Again, Told
 
 from escala.kernel.guard import Guard, in_steps
-from escala.kernel.policy import Next, Policy
+from escala.kernel.policy import Next, Packed, Policy
 from escala.kernel.runtime import Runtime, colours
 from escala.kernel.stack import Stack
 from escala.testing import VirtualRuntime
@@ -304,3 +306,49 @@ def test_an_around_that_is_marked_runs_on_a_loop_only() -> None:
         gate = OnTheLoop()
         assert use(gate, lambda: "tea") == "tea"
         assert gate.log == log
+
+
+class ByItself(Told):
+    """Knows how to surround sync code without a coroutine."""
+
+    def within_sync(self, call: Packed) -> Packed:
+        def guarded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            self.log.append(f"{self.name} begins")
+            answer = call(args, kwargs)
+            self.log.append(f"{self.name} ends")
+            return answer
+
+        return guarded
+
+
+@every_way
+def test_guards_and_others_keep_their_places(use: Use) -> None:
+    kinds: list[Callable[[list[str], str], Policy]] = [
+        Told,
+        ByItself,
+        lambda log, name: Gate(log, name=name),
+    ]
+    for order in itertools.product(kinds, repeat=4):
+        log: list[str] = []
+        stack = Stack(*(make(log, name) for name, make in zip("abcd", order, strict=True)))
+        assert use(stack, lambda: "tea") == "tea"
+        assert [line[0] for line in log] == list("abcddcba")
+
+
+def test_neighbours_that_need_a_coroutine_are_driven_together() -> None:
+    entered: list[int] = []
+
+    class Deep(Told):
+        async def around(self, call: Next[T], runtime: Runtime) -> T:
+            entered.append(sum(frame.function == "drive" for frame in inspect.stack(0)))
+            return await super().around(call, runtime)
+
+    def drives(*policies: Policy) -> list[int]:
+        entered.clear()
+        assert Stack(*policies)(lambda: "tea")() == "tea"
+        return list(entered)
+
+    assert drives(Deep(), Deep(), Deep()) == [1, 1, 1]
+    assert drives(Deep(), Gate(), Deep(), Deep()) == [1, 2, 2]
+    assert drives(Gate(), Deep(), Own(), Deep()) == [1, 1]
+    assert drives(Deep(), ByItself(), Deep(), Gate()) == [1, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
@@ -169,13 +170,43 @@ def test_a_reset_that_the_store_cannot_do_says_so(world: VirtualRuntime, ask: As
 
     async def main() -> None:
         assert await takes(ledger, ask, 4) == [(True, True)] * 2 + [(False, True)] * 2
-        with pytest.raises(StoreUnavailable, match="api: the store is away"):
+        with pytest.raises(
+            StoreUnavailable,
+            match=r"^api: the store is away, and is asked once a second .*; last: .* on holiday$",
+        ):
             await ask(lambda on: ledger.reset("ann", on))
         assert await takes(ledger, ask, 1) == [(True, True)], "here it is reset"
         await ask(lambda on: ledger.refund("ann", 1, on))
         assert await takes(ledger, ask, 1) == [(True, True)], "and given back"
 
     world.run(main())
+
+
+@both
+@pytest.mark.parametrize("verb", ["reset", "peek", "refund"])
+def test_the_last_reason_is_kept_whoever_met_it(world: VirtualRuntime, ask: Ask, verb: str) -> None:
+    ledger, fake = guarded()
+    fake.gone = True
+    told: list[LimiterStoreChanged] = []
+    stop = subscribe(LimiterStoreChanged, told.append)
+
+    async def once(on: Runtime) -> None:
+        arguments = ("ann", 1, on) if verb == "refund" else ("ann", on)
+        await getattr(ledger, verb)(*arguments)
+
+    async def main() -> None:
+        for _ in range(3):
+            with contextlib.suppress(StoreUnavailable):
+                await ask(once)
+        assert len(fake.asked) == 3
+        await takes(ledger, ask, 1)
+        assert [event.reason for event in told] == ["the store is on holiday"]
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=r"away, .*; last: the store is on holiday$"):
+                await ask(lambda on: ledger.reset("ann", on))
+
+    world.run(main())
+    stop()
 
 
 def test_a_probe_does_not_wait_for_its_turn(world: VirtualRuntime) -> None:

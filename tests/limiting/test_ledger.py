@@ -17,7 +17,6 @@ from escala.kernel.policy import Scope
 from escala.kernel.runtime import Runtime
 from escala.limiting import Decision, Plan
 from escala.limiting.ledger import LEDGERS, Ledger, open_ledger
-from escala.limiting.limiter_key import stored
 from escala.limiting.memory_ledger import MemoryLedger
 from escala.resilience import Deadline
 from escala.testing import VirtualRuntime
@@ -232,25 +231,3 @@ def test_counts_in_memory_are_a_ledger_like_any_other() -> None:
     for name in ("take", "peek", "reset", "refund", "close"):
         parameters = list(inspect.signature(getattr(Ledger, name)).parameters)
         assert list(inspect.signature(getattr(MemoryLedger, name)).parameters) == parameters
-
-
-@pytest.mark.parametrize(
-    ("key", "text"),
-    [
-        ("ann", "ann"),
-        ("", ""),
-        (b"\x00\xff", "bytes:00ff"),
-        (7, "int:7"),
-        (("a", 1), "tuple:'a','int:1'"),
-        (("a,b",), "tuple:'a,b'"),
-        (("a", ("b", b"c")), "tuple:'a',\"tuple:'b','bytes:63'\""),
-    ],
-)
-def test_keys_as_text(key: Any, text: str) -> None:
-    assert stored(key, "mine") == text
-
-
-def test_long_tuples_become_digests_and_other_things_no_keys() -> None:
-    assert stored(("x" * 60, "y" * 60), "mine").startswith("sha256:")
-    with pytest.raises(TypeError, match=r"^mine: expected a key of text, .*; found NoneType$"):
-        stored((1, None), "mine")

@@ -42,8 +42,39 @@ def test_a_number_that_is_none(name: str, value: str) -> None:
 def test_a_url_that_no_one_opens() -> None:
     with pytest.raises(ConfigError, match=r"^api: store: expected one of the ledgers .*redis"):
         open_shared("redis+cluster://localhost", PLAN, away="open", max_keys=10)
-    with pytest.raises(ConfigError, match=r"^api: store: timeout in 'redis://localhost'"):
+    with pytest.raises(ConfigError, match=r"^api: store: timeout: expected a duration"):
         open_shared("redis://localhost?timeout=soon", PLAN, away="open", max_keys=10)
+
+
+@pytest.mark.parametrize(
+    ("url", "known", "hint"),
+    [
+        (
+            "redis://h/0?node=2",
+            "client_name, db, lease, nodes, password, timeout, username",
+            "'node' (did you mean 'nodes'?)",
+        ),
+        (
+            "valkey://h?timout=1&lease=3",
+            "client_name, db, lease, nodes, password, timeout, username",
+            "'timout' (did you mean 'timeout'?)",
+        ),
+        ("sqlite:///a.db?node=2", "lease, nodes", "'node' (did you mean 'nodes'?)"),
+    ],
+)
+def test_a_parameter_that_no_one_knows(url: str, known: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_shared(url, PLAN, away="local", max_keys=10)
+    expected = f"api: store: expected one of the parameters {known}; found {hint}"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("engine", ["redis://h?", "sqlite:///a.db?", "postgresql://h/db?"])
+@pytest.mark.parametrize("name", ["nodes", "lease"])
+def test_a_parameter_is_said_once(engine: str, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_shared(f"{engine}{name}=2&{name}=2", PLAN, away="local", max_keys=10)
+    assert str(caught.value) == f"api: store: {name}: expected it once, found it twice"
 
 
 def test_a_limit_that_redis_cannot_count() -> None:
@@ -69,6 +100,7 @@ def test_the_log_counts_there_too() -> None:
         ("unix:///s?db=2&lease=5", "unix:///s?db=2", {"lease": "5"}),
         ("redis://h?a=%2F&nodes=%34&b", "redis://h?a=%2F&b", {"nodes": "4"}),
         ("redis://h?a=1", "redis://h?a=1", {}),
+        ("redis://h?&&", "redis://h", {}),
     ],
 )
 def test_a_url_stays_as_it_was_without_ours(url: str, rest: str, found: dict[str, str]) -> None:

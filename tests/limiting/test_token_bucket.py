@@ -178,7 +178,7 @@ def test_a_cost_below_one_is_a_mistake(world: VirtualRuntime, cost: Any, wait: s
 def test_a_key_that_cannot_be_one_is_a_mistake(world: VirtualRuntime) -> None:
     async def main() -> None:
         limiter = TokenBucket("1/s", key=lambda _: ["a", "list"])  # type: ignore[arg-type,return-value]
-        message = "^rate_limit: expected a key that can be hashed, such as .*; found list$"
+        message = "^rate_limit: expected a key of text, bytes, .*; found list: make it text"
         with pytest.raises(TypeError, match=message):
             limiter.acquire(["a", "list"])  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=message):

@@ -14,6 +14,8 @@ import pytest
 import uvloop
 
 from escala import (
+    AdaptiveLimit,
+    AdaptiveThrottle,
     Bulkhead,
     CircuitBreaker,
     Deadline,
@@ -22,6 +24,7 @@ from escala import (
     LeakyBucket,
     Policy,
     Retry,
+    Shed,
     Stack,
     Timeout,
     TokenBucket,
@@ -31,7 +34,7 @@ from escala.resilience import Standard
 pytestmark = pytest.mark.live
 
 LIMIT, LATEST = 0.1, 0.12
-ORDERS = 24
+ORDERS = 30
 LOOPS = pytest.mark.parametrize(
     "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
 )
@@ -41,11 +44,14 @@ def policies() -> list[Policy]:
     return [
         Fallback(value="instead", on=Exception),
         Deadline("5s"),
+        Shed(2, queue=10, interval="5s"),
         TokenBucket("1000/s"),
         LeakyBucket("1000/s", shape="queue", queue=10, wait="5s"),
         Retry(1000, base="10ms", budget=None, on=Exception),
         Hedge("20ms", most=3, budget=None),
         CircuitBreaker(minimum_calls=1000),
+        AdaptiveThrottle(on=KeyError),  # as patient as the breaker: one that refuses ends the call
+        AdaptiveLimit(initial=2, queue=10),
         Bulkhead(2, queue=10),
         Timeout("3s"),
         Standard(attempts=5),
@@ -127,18 +133,20 @@ def test_each_waits_for_its_turn_no_longer_than_that(
     """Calls that wait in a queue, for a token, or for their next attempt."""
 
     async def main() -> list[float]:
-        bulkhead, bucket = Bulkhead(1, queue=5), TokenBucket("1/h", burst=1, wait="1h")
+        bucket = TokenBucket("1/h", burst=1, wait="1h")
         queue = LeakyBucket("1/h", shape="queue", queue=5, wait="1h")
         retry = Retry(5, base="1h", cap="1h", jitter="none")
-        ahead = [asyncio.ensure_future(bulkhead.acall(hangs))]
+        slots = [Bulkhead(1, queue=5), AdaptiveLimit(initial=1, queue=5), Shed(1, queue=5)]
+        ahead = [asyncio.ensure_future(each.acall(hangs)) for each in slots]
         await asyncio.sleep(0)
         await bucket.acall(asyncio.sleep, 0)
         await queue.acall(asyncio.sleep, 0)
         took = await asyncio.gather(
-            *(timed(functools.partial(one.acall, hangs)) for one in (bulkhead, bucket, queue)),
+            *(timed(functools.partial(one.acall, hangs)) for one in (*slots, bucket, queue)),
             timed(functools.partial(retry.acall, fails)),
         )
-        ahead[0].cancel()
+        for each in ahead:
+            each.cancel()
         return took
 
     took = list[float]()

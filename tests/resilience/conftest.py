@@ -23,3 +23,11 @@ def events() -> Iterator[list[Event]]:
     stop = subscribe(Event, heard.append)
     yield heard
     stop()
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """The errors that are shown as uncaught ones are."""
+    errors: list[BaseException] = []
+    monkeypatch.setattr("sys.excepthook", lambda kind, error, trace: errors.append(error))
+    return errors

@@ -144,18 +144,6 @@ def test_a_judged_result_is_a_failure_and_still_returned(
     world.run(main())
 
 
-@both_colours
-def test_a_judge_that_fails_counts_as_a_failure(world: VirtualRuntime, call: Call[Any]) -> None:
-    breaker = CircuitBreaker(minimum_calls=1, judge=lambda status: status >= 500)
-
-    async def main() -> None:
-        with pytest.raises(TypeError):
-            await call(breaker, Flaky("text"))
-        assert breaker.state is OPEN
-
-    world.run(main())
-
-
 def test_an_inner_timeout_counts_and_the_callers_own_deadline_does_not(
     world: VirtualRuntime,
 ) -> None:

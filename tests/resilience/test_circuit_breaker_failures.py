@@ -44,28 +44,6 @@ def test_a_function_says_which_errors_are_failures(world: VirtualRuntime, call: 
     world.run(main())
 
 
-@both_colours
-def test_a_predicate_that_fails_counts_as_a_failure_and_is_shown(
-    world: VirtualRuntime, call: Call[Any]
-) -> None:
-    def broken(error: Exception) -> bool:
-        raise LookupError("a bug in the predicate")
-
-    breaker = CircuitBreaker(minimum_calls=1, on=broken)
-
-    async def main() -> None:
-        with pytest.raises(LookupError) as caught:
-            await call(breaker, Flaky(ConnectionError("reset")))
-        assert isinstance(caught.value.__context__, ConnectionError)
-        assert breaker.state is OPEN
-        world.advance(5)
-        with pytest.raises(LookupError):
-            await call(breaker, Flaky(ConnectionError("reset")))
-        assert breaker.state is OPEN, "its probe came back"
-
-    world.run(main())
-
-
 def test_a_predicate_is_not_asked_about_what_says_nothing(world: VirtualRuntime) -> None:
     breaker = CircuitBreaker(minimum_calls=1, on=lambda error: True)
 

@@ -235,14 +235,17 @@ def test_a_discard_that_fails_is_shown_and_harms_no_one(
     assert shown == [broken]
 
 
-def test_a_judge_that_fails_ends_the_call_and_its_copies(world: VirtualRuntime) -> None:
+def test_a_judge_that_is_interrupted_ends_the_call_and_drops_the_value(
+    world: VirtualRuntime,
+) -> None:
     def judge(_: object) -> bool:
-        raise ValueError("broken")
+        raise KeyboardInterrupt
 
-    fn = Copies(world, 1.2, 60.0)
-    with pytest.raises(ValueError, match="broken"):
-        run(world, Hedge("1s", judge=judge, **FREE), fn)
+    fn, dropped = Copies(world, 1.2, 60.0), list[object]()
+    with pytest.raises(KeyboardInterrupt):
+        run(world, Hedge("1s", judge=judge, discard=dropped.append, **FREE), fn)
     assert fn.cancelled == [2]
+    assert dropped == ["copy 1"]
 
 
 # What may be made twice

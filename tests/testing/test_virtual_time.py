@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from escala.errors import Deadlock
+from escala import Bulkhead, Deadline, LeakyBucket, TokenBucket
+from escala.errors import BulkheadFull, DeadlineExceeded, Deadlock
 from escala.kernel.runtime import colours, drive
 from escala.testing import VirtualRuntime
 
@@ -46,6 +47,65 @@ def test_the_clock_goes_on_in_the_next_run() -> None:
     for run in range(1, 4):
         world.run(world.sleep(2.5))
         assert world.now() == 2.5 * run
+
+
+def test_a_sync_call_waits_for_its_time() -> None:
+    world = VirtualRuntime()
+
+    async def main() -> None:
+        limiter = TokenBucket("1/s", burst=1, wait="1h")
+        for second in range(5):
+            assert limiter.acquire()
+            assert world.now() == pytest.approx(second)
+        queue = LeakyBucket("1/min", shape="queue", queue=5, wait="1h")
+        assert [queue.call(world.now) for _ in range(3)] == pytest.approx([4, 64, 124])
+
+    world.run(main())
+
+
+def test_a_sync_call_waits_in_vain_for_another_task() -> None:
+    world = VirtualRuntime()
+
+    async def main() -> None:
+        bulkhead = Bulkhead(1, queue=1, wait="5s")
+        async with bulkhead:
+            with pytest.raises(BulkheadFull, match="came free within 5 s"):
+                bulkhead.call(len, "tea")
+            assert world.now() == 5
+            with pytest.raises(DeadlineExceeded):
+                Deadline("2s").call(bulkhead.call, len, "tea")
+            assert world.now() == 7
+        assert bulkhead.call(len, "tea") == 3
+        assert (bulkhead.free, bulkhead.waiting) == (1, 0)
+
+    world.run(main())
+
+
+def test_a_sync_call_that_no_one_can_wake_is_told_what_to_do() -> None:
+    world, bulkhead = VirtualRuntime(), Bulkhead(1, queue=1)
+
+    async def main() -> None:
+        async with bulkhead:
+            await world.sleep(3)
+            bulkhead.call(len, "tea")
+
+    with pytest.raises(Deadlock, match=r"^at 3 s a sync call waits .* await the `a` twin"):
+        world.run(main())
+    assert world.now() == 3
+    assert (bulkhead.free, bulkhead.waiting) == (1, 0)
+
+
+def test_a_sync_wait_that_is_ended_before_it_began_returns_at_once() -> None:
+    world = VirtualRuntime()
+
+    async def main() -> None:
+        parker = colours.thread.parker()
+        parker.unpark()
+        assert await parker.park(5)
+        assert not await colours.thread.parker().park(0)
+        assert world.now() == 0
+
+    world.run(main())
 
 
 def test_both_colours_tell_the_same_time() -> None:

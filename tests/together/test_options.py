@@ -208,9 +208,10 @@ def test_repr_is_the_constructor_call(text: str) -> None:
 def test_a_scope_gives_what_configuration_cannot_say() -> None:
     scope = Scope(judge=judge, hint=hint, discard=discard)
     retry = Retry.build(Retry(budget=None).options, scope)
-    assert (retry._judge, retry._hint, retry._discard) == (judge, hint, discard)
+    assert repr(retry) == "Retry(budget=None, judge=judge, hint=hint, discard=discard)"
     assert retry.budget is None
-    assert CircuitBreaker.build(CircuitBreaker().options, scope)._judge is judge
+    breaker = CircuitBreaker.build(CircuitBreaker().options, scope)
+    assert repr(breaker) == "CircuitBreaker(judge=judge)"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from escala.errors import DeadlineExceeded, EscalaError
 from escala.kernel.context import deadline, serving
 from escala.kernel.policy import Policy
 from escala.kernel.runtime import Runtime
-from escala.resilience.retry_after import retry_after
+from escala.resilience.retry_after_field import retry_after
 from escala.resilience.time_limit import time_is_up
 
 R = TypeVar("R")

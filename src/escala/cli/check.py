@@ -10,7 +10,6 @@ from pathlib import Path
 
 from escala.errors import ConfigError
 from escala.gateway.stack_file import load_stack
-from escala.kernel.policy import Scope
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,8 +25,6 @@ def main(arguments: Sequence[str]) -> int:
     summary = ""
     try:
         stack = load_stack(options.file, warn=lambda problem: warnings.append(str(problem)))
-        for route in stack.routes:
-            route.stack(Scope(name=route.path))
         summary = f"{len(stack.routes)} route(s), {len(stack.upstreams)} upstream(s)"
     except ConfigError as error:
         problems.extend(error.problems)

@@ -14,7 +14,7 @@ from escala.gateway.targets import Targets
 from escala.http.message import HttpRequest, Response, plain
 from escala.http.pure.syntax import canonical
 from escala.kernel.policy import Scope
-from escala.resilience.retry_after import retry_after
+from escala.resilience.retry_after_field import retry_after
 
 if TYPE_CHECKING:
     from escala.gateway.stack_file import RouteConfig, StackFile, UpstreamConfig

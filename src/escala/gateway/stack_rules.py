@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from escala.balancing.target_url import TargetUrl
+from escala.errors import ConfigError
 from escala.gateway.address import Address
+from escala.gateway.policy_entry import PolicyEntry
 from escala.http.message import KEYS
+from escala.kernel.policy import Scope
 from escala.kernel.problem import BROKEN, Path, dotted
 from escala.kernel.wrong_value import not_among
 
@@ -29,6 +32,7 @@ def faults(stack: Maybe) -> Iterator[Finding]:
     yield from _upstream_names(stack)
     yield from _duplicate_routes(stack)
     yield from _keys(stack)
+    yield from _policies(stack)
 
 
 def oddities(stack: Maybe) -> Iterator[Finding]:
@@ -97,15 +101,39 @@ def _duplicate_routes(stack: Maybe) -> Iterator[Finding]:
 
 def _keys(stack: Maybe) -> Iterator[Finding]:
     """A key that requests do not have would quietly count all clients as one."""
+    for path, entry in _entries(stack):
+        key = getattr(entry.options, "key", None)
+        if isinstance(key, str) and key not in KEYS and not _HEADER_KEY.fullmatch(key):
+            yield (*path, "key"), not_among("keys", (*KEYS, "header:<name>"), key)
+
+
+def _policies(stack: Maybe) -> Iterator[Finding]:
+    """What a policy itself has against its options; nothing is opened by making it."""
+    for path, entry in _entries(stack):
+        try:
+            entry.build(Scope())
+        except ConfigError as error:
+            for problem in error.problems:
+                yield _placed(path, entry, problem)
+
+
+def _placed(path: Path, entry: PolicyEntry, problem: str) -> Finding:
+    """As in "TokenBucket: strict: expected ...": of which policy, and often of which field."""
+    for owner in (entry.name, entry.kind.__name__):
+        problem = problem.removeprefix(f"{owner}: ")
+    field, colon, rest = problem.partition(": ")
+    if colon and field in type(entry.options).__struct_fields__:
+        return (*path, field), rest
+    return path, problem
+
+
+def _entries(stack: Maybe) -> Iterator[tuple[Path, PolicyEntry]]:
+    """Every policy whose options could be read."""
     for at, route in _routes(stack):
-        policies = route.policies if isinstance(route.policies, tuple) else ()
+        policies = route.policies if isinstance(route.policies, (tuple, list)) else ()
         for place, entry in enumerate(policies):
-            if entry is BROKEN:
-                continue
-            key = getattr(entry.options, "key", None)
-            if isinstance(key, str) and key not in KEYS and not _HEADER_KEY.fullmatch(key):
-                path = ("routes", at, "policies", place, entry.name, "key")
-                yield path, not_among("keys", (*KEYS, "header:<name>"), key)
+            if entry is not BROKEN:
+                yield ("routes", at, "policies", place, entry.name), entry
 
 
 def _routes(stack: Maybe) -> Iterator[tuple[int, Maybe]]:

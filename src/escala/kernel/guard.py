@@ -88,6 +88,11 @@ class Guard(Policy, Generic[Permit]):
 
         return guarded
 
+    @property
+    def driven(self) -> bool:
+        """Only where the steps are not taken."""
+        return type(self).within_sync is Guard.within_sync and not self._in_steps
+
     def within_async(self, call: Packed) -> Packed:
         """`call` with the steps around it, on an event loop."""
         if not self._all_in_steps:

@@ -141,6 +141,11 @@ class Policy(ABC):
 
         return guarded
 
+    @property
+    def driven(self) -> bool:
+        """Whether `within_sync` does nothing but drive `around`, and so may do it with others."""
+        return type(self).within_sync is Policy.within_sync
+
     def within_async(self, call: Packed) -> Packed:
         """The same on an event loop, where both return what is to be awaited."""
 

@@ -100,11 +100,14 @@ def _refuse_in_loop(what: str) -> None:
         raise WouldBlock(msg)
 
 
-class _ThreadParker:
-    __slots__ = ("_lock", "_now")
+Hold: TypeAlias = Callable[[threading.Lock, float], bool]
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+
+class _ThreadParker:
+    __slots__ = ("_hold", "_lock", "_now")
+
+    def __init__(self, now: Callable[[], float], hold: Hold) -> None:
+        self._now, self._hold = now, hold
         self._lock = threading.Lock()  # a held lock is the cheapest one-shot event
         self._lock.acquire()
 
@@ -113,11 +116,9 @@ class _ThreadParker:
             return True
         if timeout is not None and timeout <= 0:
             return False
-        _refuse_in_loop("wait")
         left = remaining(self._now())
         wait = left if timeout is None else min(timeout, left)
-        limit = -1 if wait == math.inf else min(max(wait, 0.0), threading.TIMEOUT_MAX)
-        woken = self._lock.acquire(timeout=limit)
+        woken = self._hold(self._lock, max(wait, 0.0))
         if not woken and wait == left:
             raise DeadlineExceeded(_TIME_UP)
         return woken
@@ -135,7 +136,7 @@ class ThreadRuntime:
 
     def parker(self) -> Parker:
         """A place for this thread to wait; its `park` raises `DeadlineExceeded` at the deadline."""
-        return _ThreadParker(self.now)
+        return _ThreadParker(self.now, self._hold)
 
     async def sleep(self, seconds: float) -> None:
         """Block for `seconds`, or until the deadline, which raises `DeadlineExceeded`."""
@@ -148,6 +149,12 @@ class ThreadRuntime:
     def _block(self, seconds: float) -> None:
         _refuse_in_loop("sleep")
         time.sleep(seconds)
+
+    def _hold(self, lock: threading.Lock, seconds: float) -> bool:
+        _refuse_in_loop("wait")
+        return lock.acquire(
+            timeout=-1 if seconds == math.inf else min(seconds, threading.TIMEOUT_MAX)
+        )
 
     async def race(self, call: Callable[[], Awaitable[T]], until: float) -> T:
         """Refuse a call whose time is already up; one that began cannot be interrupted."""
@@ -338,6 +345,11 @@ class Colours:
     def __init__(self) -> None:
         self.thread: Runtime = ThreadRuntime()
         self.loop: Runtime = LoopRuntime()
+
+    @property
+    def real(self) -> bool:
+        """Whether time passes by itself; in virtual time threads of our own have no place."""
+        return type(self.thread) is ThreadRuntime
 
 
 colours = Colours()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -55,9 +56,17 @@ class Stack(Policy):
         return await self._outermost(nested, runtime)
 
     def within_sync(self, call: Packed) -> Packed:
-        """Each policy around the next, so that those which need no coroutine have none."""
-        for policy in reversed(self.policies):
-            call = policy.within_sync(call)
+        """Each policy around the next, so that those which need no coroutine have none.
+
+        Neighbours that need one are driven together: once, and not each from within the other.
+        """
+        for driven, group in itertools.groupby(reversed(self.policies), lambda each: each.driven):
+            near = list(group)
+            if driven and len(near) > 1:
+                call = super(Stack, Stack(*reversed(near))).within_sync(call)
+                continue
+            for policy in near:
+                call = policy.within_sync(call)
         return call
 
     def within_async(self, call: Packed) -> Packed:

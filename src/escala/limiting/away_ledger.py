@@ -58,7 +58,7 @@ class AwayLedger:
             on=StoreUnavailable,
             name=f"{plan.name}.store",
         )
-        self._away, self._alone = False, 0
+        self._away, self._alone, self._reason = False, 0, ""
         self._lock = threading.RLock()
 
     def divide(self, nodes: int) -> None:
@@ -75,10 +75,16 @@ class AwayLedger:
         self, key: str, cost: int, runtime: Runtime, wait: float = 0.0
     ) -> tuple[Decision, float]:
         """Take tokens of the store, or do without it."""
+        breaker = self._breaker
         try:
-            found = await self._breaker.around(
-                partial(self._ledger.take, key, cost, runtime, self._patience(wait)), runtime
-            )
+            patience = self._patience(wait)
+            permit = breaker.enter(runtime)  # the steps of `around`, at half its cost
+            try:
+                found = await self._ledger.take(key, cost, runtime, patience)
+            except BaseException as error:
+                breaker.failed(permit, error, runtime)
+                raise
+            breaker.passed(permit, found, runtime)
             if self._away:
                 self._answered(runtime)
                 if wait and not found[0].allowed:
@@ -97,6 +103,7 @@ class AwayLedger:
         try:
             return await self._ask(lambda: self._ledger.peek(key, runtime), runtime)
         except (StoreUnavailable, CircuitOpen) as error:
+            self._why(error)
             if self._what != "local":
                 return self._flat(error)
             return msgspec.structs.replace(await self._local.peek(key, runtime), away=True)
@@ -106,14 +113,21 @@ class AwayLedger:
         await self._local.reset(key, runtime)
         try:
             await self._ask(lambda: self._ledger.reset(key, runtime), runtime)
+        except StoreUnavailable as error:
+            self._why(error)
+            raise
         except CircuitOpen as error:
-            raise StoreUnavailable(f"{self._plan.name}: the store is away; {error}") from error
+            raise StoreUnavailable(
+                f"{self._plan.name}: the store is away, and is asked once a second whether it is "
+                f"back; last: {self._reason}"
+            ) from error
 
     async def refund(self, key: str, cost: int, runtime: Runtime) -> None:
         """Give tokens back to the store, or while it is away to this process's part."""
         try:
             await self._ask(lambda: self._ledger.refund(key, cost, runtime), runtime)
-        except (StoreUnavailable, CircuitOpen):
+        except (StoreUnavailable, CircuitOpen) as error:
+            self._why(error)
             await self._local.refund(key, cost, runtime)
 
     def close(self) -> None:
@@ -134,12 +148,19 @@ class AwayLedger:
         if self._breaker.state is BreakerState.CLOSED:
             self._turn("the store answers again", runtime, away=False)
 
+    def _why(self, error: StoreUnavailable | CircuitOpen) -> str:
+        """What the store or the way to it said last; a breaker that is open does not know."""
+        if isinstance(error, StoreUnavailable):
+            self._reason = str(error)
+        return self._reason
+
     def _went(self, error: StoreUnavailable | CircuitOpen, runtime: Runtime) -> None:
         """A call has to be decided without the store."""
+        reason = self._why(error)
         with self._lock:
             self._alone += 1
         if not self._away and self._breaker.state is not BreakerState.CLOSED:
-            self._turn(str(error), runtime, away=True)
+            self._turn(reason, runtime, away=True)
 
     def _turn(self, reason: str, runtime: Runtime, *, away: bool) -> None:
         with self._lock:

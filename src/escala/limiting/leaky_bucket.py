@@ -11,7 +11,8 @@ from escala.errors import ConfigError
 from escala.kernel.config import options
 from escala.kernel.units import Duration, Rate, Rates
 from escala.limiting.plan import Limit
-from escala.limiting.rate_limiter import Away, Grouping, MaxKeys, RateLimiter
+from escala.limiting.rate_limiter import Away, MaxKeys, RateLimiter
+from escala.resilience.call_key import Grouping
 
 _QUEUE = 100
 _SLACK = 1e-6  # of a call; what the rounding of floats may cost is not refused

@@ -18,9 +18,9 @@ _ON_TIME = 1e-8  # nearer than this is now; it also keeps a rounded clock from w
 class MemoryLedger:
     """The `Ledger` of limiters without a store, and of those whose store is away.
 
-    Keys may be anything that can be hashed. Of `max_keys` keys state is kept; `share` is the
-    number of equal parts that the limit is divided into, this being one of them. `take` waits
-    for its turn by itself, so the seconds it answers with are always 0.
+    Of `max_keys` keys state is kept; `share` is the number of equal parts that the limit is
+    divided into, this being one of them. `take` waits for its turn by itself, so the seconds it
+    answers with are always 0.
     """
 
     def __init__(self, plan: Plan, *, max_keys: int = 100_000, share: int = 1) -> None:

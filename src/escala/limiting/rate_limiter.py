@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 import msgspec
 
 from escala.errors import RateLimited
-from escala.kernel.context import Request, current, remaining
+from escala.kernel.context import remaining
 from escala.kernel.guard import Guard
 from escala.kernel.policy import Scope
 from escala.kernel.runtime import Runtime, colours, drive
@@ -18,13 +18,12 @@ from escala.kernel.units import Rate, seconds
 from escala.kernel.wrong_value import without_password
 from escala.limiting.away_ledger import AwayLedger
 from escala.limiting.decision import Decision
-from escala.limiting.limiter_key import LONGEST, short, stored
 from escala.limiting.memory_ledger import MemoryLedger
 from escala.limiting.plan import Limit, Plan
 from escala.limiting.shared_ledger import open_shared
+from escala.resilience.call_key import LONGEST, Grouping, call_key, key_text, short
 from escala.resilience.spelling import spelled
 
-Grouping: TypeAlias = Callable[[Request | None], Hashable]
 MaxKeys: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Away: TypeAlias = Literal["local", "open", "closed"]
 
@@ -36,7 +35,8 @@ class RateLimiter(Guard[None]):
 
     As a policy it raises `RateLimited` for a call that is one too many. As an object it is asked:
     `acquire` takes tokens of a key, `peek` looks, `refund` gives back, `reset` forgets; each has
-    an `a` twin for async code.
+    an `a` twin for async code. A key is text, bytes, a whole number or a tuple of those, and
+    anything else a `TypeError`.
     """
 
     algorithm: ClassVar[str]
@@ -45,9 +45,8 @@ class RateLimiter(Guard[None]):
 
     def _begin(self, options: Any, key: str | Grouping | None, name: str) -> None:  # noqa: ANN401  each limiter's own
         self.options, self.name = options, name
-        self._grouping = key if callable(key) else None
         self._key: str | None = options.key
-        self._grouped = key is not None
+        self._groups: str | Grouping | None = key
         self.plan = self._plan()
         self._longest, self._bound = self._waits()
         self._ledger: AwayLedger | None = None
@@ -105,7 +104,7 @@ class RateLimiter(Guard[None]):
         options = self.options
         if options.store is not None:
             options = msgspec.structs.replace(options, store=without_password(options.store))
-        return spelled(self, options, name=self.name, key=self._key or self._grouping)
+        return spelled(self, options, name=self.name, key=self._groups)
 
     def snapshot(self) -> dict[str, float]:
         """For metrics: `keys` with state in memory, and calls `waiting` for their turn.
@@ -123,7 +122,7 @@ class RateLimiter(Guard[None]):
 
     def enter(self, runtime: Runtime) -> Coroutine[Any, Any, None] | None:
         """Let a call in that is within the limit, or when its turn comes; see the class."""
-        key = self.current_key() if self._grouped else ""
+        key = "" if self._groups is None else call_key(self._groups, self.name)
         if not self._at_once:
             return self._turn(key, runtime)
         try:  # half the cost of `with`, and no interrupt can leave the lock behind either
@@ -166,6 +165,8 @@ class RateLimiter(Guard[None]):
                 if not self._waiting:
                     return self._machine.decide(key, cost, colours.thread.now())
             return self._memory.decide(key, cost, colours.thread)
+        if wait is None and not self._longest and self._ledger is not None:
+            return drive(self._ledger.take(key_text(key), cost, colours.thread))[0]
         return drive(self._acquire(key, cost, wait, colours.thread))
 
     async def aacquire(
@@ -179,6 +180,8 @@ class RateLimiter(Guard[None]):
                 if not self._waiting:
                     return self._machine.decide(key, cost, colours.loop.now())
             return self._memory.decide(key, cost, colours.loop)
+        if wait is None and not self._longest and self._ledger is not None:
+            return (await self._ledger.take(key_text(key), cost, colours.loop))[0]
         return await self._acquire(key, cost, wait, colours.loop)
 
     def peek(self, key: Hashable = "") -> Decision:
@@ -217,11 +220,12 @@ class RateLimiter(Guard[None]):
         self, key: Hashable, cost: int, wait: float | str | None, runtime: Runtime
     ) -> Decision:
         longest = self._longest if wait is None else min(self._bound, seconds(wait))
-        longest = max(0.0, min(longest, remaining(runtime.now())))
+        if longest > 0:
+            longest = max(0.0, min(longest, remaining(runtime.now())))
         if self._ledger is None:
             decision, _ = await self._memory.take(key, cost, runtime, longest)
             return decision
-        text = stored(key, self.name)
+        text = key_text(key)
         decision, sleep = await self._ledger.take(text, cost, runtime, longest)
         if sleep > 0:
             try:
@@ -237,19 +241,19 @@ class RateLimiter(Guard[None]):
         key = self._checked(key, 1)
         if self._ledger is None:
             return await self._memory.peek(key, runtime)
-        return await self._ledger.peek(stored(key, self.name), runtime)
+        return await self._ledger.peek(key_text(key), runtime)
 
     async def _reset(self, key: Hashable, runtime: Runtime) -> None:
         key = self._checked(key, 1)
         if self._ledger is None:
             return await self._memory.reset(key, runtime)
-        return await self._ledger.reset(stored(key, self.name), runtime)
+        return await self._ledger.reset(key_text(key), runtime)
 
     async def _refund(self, key: Hashable, cost: int, runtime: Runtime) -> None:
         key = self._checked(key, cost)
         if self._ledger is None:
             return await self._memory.refund(key, cost, runtime)
-        return await self._ledger.refund(stored(key, self.name), cost, runtime)
+        return await self._ledger.refund(key_text(key), cost, runtime)
 
     def _checked(self, key: Hashable, cost: int) -> Hashable:
         if cost.__class__ is not int or cost < 1:
@@ -265,12 +269,7 @@ class RateLimiter(Guard[None]):
 
     def current_key(self) -> Hashable:
         """The key that a call counts under now, as `enter` takes it from the current request."""
-        if self._grouping is not None:
-            key = self._grouping(current.get())
-            return "" if key is None else short(key, self.name)
-        request, name = current.get(), self._key or ""
-        value = (request.get(name) or "") if request is not None else ""
-        return value if len(value) <= LONGEST else short(value, self.name)
+        return "" if self._groups is None else call_key(self._groups, self.name)
 
     def _refused(self, key: Hashable, decision: Decision) -> RateLimited:
         text = self.plan.limits[decision.decided_by].text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from escala.errors import ConfigError, StoreUnavailable
@@ -22,6 +23,8 @@ _SCRIPTS = {
 }
 _LONGEST = 10**8  # seconds; a place is not taken further ahead than three years
 
+_HOT = 1024  # keys whose names are kept, about 200 bytes each
+
 
 class RedisLedger:
     """The `Ledger` behind "redis://host:6379/0": one script and one round trip for each decision.
@@ -39,6 +42,8 @@ class RedisLedger:
 
     def __init__(self, url: str, plan: Plan) -> None:
         self._plan = RedisPlan(plan)
+        self._names = lru_cache(maxsize=_HOT)(self._plan.names)
+        self._one = (1, 0, *self._plan.numbers)
         try:
             self._script = _SCRIPTS[plan.algorithm]
             self._link = open_link(url)
@@ -52,9 +57,9 @@ class RedisLedger:
     ) -> tuple[Decision, float]:
         """Take tokens, or a place up to `wait` seconds ahead, as `Ledger.take` says."""
         if wait <= 0:
-            plan = self._plan
-            words = (cost, 0, *plan.numbers)
-            return self._read(await self._link.run(self._script, plan.names(key), words, runtime))
+            words = self._one if cost == 1 else (cost, 0, *self._plan.numbers)
+            names = self._names(key)
+            return self._read(await self._link.run(self._script, names, words, runtime))
 
         async def once(wait: float) -> tuple[Decision, float]:
             ahead = int(min(wait, _LONGEST) * 1_000_000) if self._plan.reserves else 0
@@ -68,7 +73,7 @@ class RedisLedger:
 
     async def reset(self, key: str, runtime: Runtime) -> None:
         """Forget what a key has used."""
-        await self._link.run(redis_scripts.FORGET, self._plan.names(key), (), runtime)
+        await self._link.run(redis_scripts.FORGET, self._names(key), (), runtime)
 
     async def refund(self, key: str, cost: int, runtime: Runtime) -> None:
         """Give back tokens that were not used."""
@@ -79,7 +84,7 @@ class RedisLedger:
         self._link.close()
 
     async def _run(self, key: str, cost: int, ahead: int, runtime: Runtime) -> Any:  # noqa: ANN401
-        names, numbers = self._plan.names(key), self._plan.numbers
+        names, numbers = self._names(key), self._plan.numbers
         return await self._link.run(self._script, names, (cost, ahead, *numbers), runtime)
 
     def _read(self, answer: Any, *, look: bool = False) -> tuple[Decision, float]:  # noqa: ANN401

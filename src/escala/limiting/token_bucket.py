@@ -10,7 +10,8 @@ from escala.errors import ConfigError
 from escala.kernel.config import options
 from escala.kernel.units import Duration, Rate, Rates
 from escala.limiting.plan import Limit
-from escala.limiting.rate_limiter import Away, Grouping, MaxKeys, RateLimiter
+from escala.limiting.rate_limiter import Away, MaxKeys, RateLimiter
+from escala.resilience.call_key import Grouping
 
 _GUARD = 0.001  # of a token; what a strict limit gives up so that no rounding can exceed it
 

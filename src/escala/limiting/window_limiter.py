@@ -10,7 +10,8 @@ from escala.errors import ConfigError
 from escala.kernel.config import options
 from escala.kernel.units import Duration, Rate, Rates
 from escala.limiting.plan import Limit
-from escala.limiting.rate_limiter import Away, Grouping, MaxKeys, RateLimiter
+from escala.limiting.rate_limiter import Away, MaxKeys, RateLimiter
+from escala.resilience.call_key import Grouping
 
 
 class WindowLimiter(RateLimiter):

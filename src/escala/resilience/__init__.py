@@ -10,6 +10,7 @@ from escala.resilience.deadline import Deadline
 from escala.resilience.events import (
     BreakerChanged,
     FellBack,
+    FunctionFailed,
     Hedged,
     LimitChanged,
     Retried,
@@ -21,7 +22,7 @@ from escala.resilience.hedge import Hedge
 from escala.resilience.pure.backoff import GiveUp
 from escala.resilience.pure.breaker_table import BreakerState
 from escala.resilience.retry import Retry
-from escala.resilience.retry_after import retry_after
+from escala.resilience.retry_after_field import retry_after
 from escala.resilience.retry_budget import RetryBudget
 from escala.resilience.shed import Shed
 from escala.resilience.standard_stack import Standard, standard
@@ -38,6 +39,7 @@ __all__ = [
     "Deadline",
     "Fallback",
     "FellBack",
+    "FunctionFailed",
     "GiveUp",
     "Hedge",
     "Hedged",

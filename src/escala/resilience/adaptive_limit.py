@@ -12,12 +12,13 @@ from escala.kernel.events import publish
 from escala.kernel.policy import Next, Policy, Scope
 from escala.kernel.runtime import Runtime
 from escala.kernel.units import Duration, PositiveDuration
-from escala.resilience.breaker_verdict import Failures, Verdict, failures, verdict
+from escala.resilience.breaker_verdict import Verdict, verdict
 from escala.resilience.events import LimitChanged
-from escala.resilience.failure_kinds import BY_CHANCE
+from escala.resilience.failure_kinds import BY_CHANCE, Failures, failures
 from escala.resilience.pure.adaptive_limit import AdaptiveMachine, Aimd, Gradient, Rule
 from escala.resilience.slots import Slots
 from escala.resilience.spelling import spelled
+from escala.resilience.user_function import Asker
 
 T = TypeVar("T")
 Algorithm: TypeAlias = Literal["gradient", "aimd"]
@@ -100,7 +101,9 @@ class AdaptiveLimit(Policy):
             "target": target,
         }
         self.options = options(self.Options, given, where="AdaptiveLimit")
-        self._on, self._judge = failures(on, where="AdaptiveLimit"), judge
+        asker = Asker("AdaptiveLimit", name)
+        self._on = failures(on, default=BY_CHANCE, asker=asker)
+        self._judge = asker.judge(judge)
         rule = _rule(self.options)
         self._machine = AdaptiveMachine(rule, initial=initial, least=least, most=most)
         self._slots = Slots(initial, queue, name=name)

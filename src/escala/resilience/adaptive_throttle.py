@@ -14,10 +14,11 @@ from escala.kernel.config import options
 from escala.kernel.policy import Next, Policy, Scope
 from escala.kernel.runtime import Runtime
 from escala.kernel.units import PositiveDuration
-from escala.resilience.breaker_verdict import Failures, Verdict, failures, verdict
-from escala.resilience.failure_kinds import BY_CHANCE
+from escala.resilience.breaker_verdict import Verdict, verdict
+from escala.resilience.failure_kinds import BY_CHANCE, Failures, failures
 from escala.resilience.pure.throttle import ThrottleMachine
 from escala.resilience.spelling import spelled
+from escala.resilience.user_function import Asker
 
 T = TypeVar("T")
 
@@ -68,7 +69,9 @@ class AdaptiveThrottle(Policy):
         self.name = name
         given = {"multiple": multiple, "window": window}
         self.options = options(self.Options, given, where="AdaptiveThrottle")
-        self._on, self._judge = failures(on, where="AdaptiveThrottle"), judge
+        asker = Asker("AdaptiveThrottle", name)
+        self._on = failures(on, default=BY_CHANCE, asker=asker)
+        self._judge = asker.judge(judge)
         self._machine = ThrottleMachine(multiple=self.options.multiple, window=self.options.window)
         self._draw = (rng or random.Random()).random
         self._lock = threading.RLock()

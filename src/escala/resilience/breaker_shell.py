@@ -10,9 +10,10 @@ from escala.errors import CircuitOpen, ConfigError
 from escala.kernel.events import publish
 from escala.kernel.guard import Guard
 from escala.kernel.runtime import colours
-from escala.resilience.breaker_verdict import Failures, Verdict, verdict
-from escala.resilience.call_key import Grouping, call_key, key_text
+from escala.resilience.breaker_verdict import Verdict, verdict
+from escala.resilience.call_key import Grouping, call_key, key_text, short
 from escala.resilience.events import BreakerChanged
+from escala.resilience.failure_kinds import Failures
 from escala.resilience.pure.breaker import REFUSED, UNCOUNTED, BreakerMachine
 from escala.resilience.pure.breaker_map import BreakerMap
 from escala.resilience.pure.breaker_table import BreakerMode, BreakerState
@@ -51,7 +52,7 @@ class BreakerShell(Guard[int]):
         """The state of a key's breaker; one that is not kept is as new."""
         if self._key is None:
             return self._machine.state
-        return (self._machines.get(key) or self._make(self._mode)).state
+        return (self._machines.get(short(key, self.name)) or self._make(self._mode)).state
 
     @property
     def mode(self) -> BreakerMode:
@@ -132,7 +133,7 @@ class BreakerShell(Guard[int]):
         *,
         slow: bool = False,
     ) -> None:
-        said = Verdict.FAILED  # also when a predicate itself fails
+        said = Verdict.FAILED  # also when a predicate is interrupted
         try:
             said = verdict(error, self._on, now)
         finally:

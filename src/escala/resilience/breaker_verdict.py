@@ -7,30 +7,22 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from escala.errors import DeadlineExceeded, Rejected, WouldBlock
-from escala.resilience.failure_kinds import Kinds, failure_kinds
+from escala.resilience.failure_kinds import Failures, matches
 from escala.resilience.failure_status import FailureStatus, status_of_error, status_of_result
 from escala.resilience.time_limit import time_is_up
 
 Judge: TypeAlias = Callable[[Any], bool]
-Failures: TypeAlias = Kinds | Callable[[Exception], bool]
 
 EVERY_ERROR = (Exception,)
 _NOT_ITS_FAULT = (Rejected, WouldBlock)
 
 
 class Verdict(enum.Enum):
-    """What a breaker counts."""
+    """What a breaker, an adaptive limit and a throttle count."""
 
     WELL = "it works"
     FAILED = "it fails"
     NOTHING = "it says nothing"
-
-
-def failures(on: Failures, *, where: str) -> Failures:
-    """The classes as a tuple, or the predicate; `ConfigError` for anything else."""
-    if callable(on) and not isinstance(on, type):
-        return on
-    return failure_kinds(on, where=where)
 
 
 def judge_with(statuses: tuple[FailureStatus, ...], judge: Judge | None) -> Judge:
@@ -55,11 +47,6 @@ def errors_with(statuses: tuple[FailureStatus, ...], on: Failures) -> Callable[[
         return matches(error, on)
 
     return failed
-
-
-def matches(error: Exception, on: Failures) -> bool:
-    """Whether an error is one of these."""
-    return isinstance(error, on) if isinstance(on, (type, tuple)) else on(error)
 
 
 def verdict(error: BaseException, on: Failures, now: float) -> Verdict:

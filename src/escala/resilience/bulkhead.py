@@ -17,6 +17,7 @@ from escala.kernel.units import Duration
 from escala.resilience.call_key import Grouping, call_key
 from escala.resilience.slots import Slots
 from escala.resilience.spelling import spelled
+from escala.resilience.user_function import check
 
 Order: TypeAlias = Literal["fifo", "priority"]
 
@@ -77,6 +78,8 @@ class Bulkhead(Guard[Slots]):
         max_keys: int = 10_000,
         name: str = "bulkhead",
     ) -> None:
+        if callable(key):
+            check(key, "key", where="Bulkhead")
         self.name = name
         given = {
             "slots": slots,

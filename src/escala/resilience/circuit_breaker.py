@@ -18,18 +18,18 @@ from escala.resilience.breaker_options import BreakerOptions
 from escala.resilience.breaker_store import BreakerStore
 from escala.resilience.breaker_verdict import (
     EVERY_ERROR,
-    Failures,
     Judge,
     errors_with,
-    failures,
     judge_with,
 )
 from escala.resilience.call_key import Grouping, call_key
+from escala.resilience.failure_kinds import Failures, failures
 from escala.resilience.pure.breaker import BreakerMachine
 from escala.resilience.pure.breaker_table import BreakerMode
 from escala.resilience.pure.shared_breaker import SharedMachine
 from escala.resilience.shared_breaker import SharedBreakerShell
 from escala.resilience.spelling import spelled
+from escala.resilience.user_function import Asker, check
 
 Permit: TypeAlias = int
 EachPermit: TypeAlias = tuple[int, BreakerMachine, Hashable, float]
@@ -121,6 +121,8 @@ class CircuitBreaker(SharedBreakerShell):
         judge: Judge | None = None,
         name: str = "circuit_breaker",
     ) -> None:
+        if callable(key):
+            check(key, "key", where="CircuitBreaker")
         given = {
             "failure_rate": failure_rate,
             "window": window,
@@ -140,10 +142,12 @@ class CircuitBreaker(SharedBreakerShell):
             "refresh": refresh,
         }
         self.options = chosen = options(BreakerOptions, given, where="CircuitBreaker")
-        self._given = failures(on, where="CircuitBreaker"), judge
+        asker = Asker("CircuitBreaker", name)
+        self._given = failures(on, default=EVERY_ERROR, asker=asker), asker.judge(judge)
         on, self._judge = self._given
         if chosen.statuses:
-            on, self._judge = errors_with(chosen.statuses, on), judge_with(chosen.statuses, judge)
+            on = errors_with(chosen.statuses, on)
+            self._judge = judge_with(chosen.statuses, self._judge)
         self._slow = math.inf if chosen.slow is None else float(chosen.slow)
         make: Callable[[BreakerMode], BreakerMachine] = partial(BreakerMachine, chosen.rules())
         if store is not None:

@@ -66,3 +66,14 @@ class Shedding(Event, frozen=True, kw_only=True):
     """`Shed` began to turn away calls, at first such a `share` of them; or it ended, with 0."""
 
     share: float
+
+
+class FunctionFailed(Event, frozen=True, kw_only=True):
+    """A function that was given to a policy failed, and was taken as if not given.
+
+    `function` is the argument it was given for, such as "judge" or "hint", and `cause` the name of
+    the error's type.
+    """
+
+    function: str
+    cause: str

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from escala.errors import ConfigError, Unavailable
+from escala.resilience.user_function import Asker, yes_or_no
 
 Kinds: TypeAlias = type[Exception] | tuple[type[Exception], ...]
-
+Failures: TypeAlias = Kinds | Callable[[Exception], bool]
 
 BY_CHANCE: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, Unavailable)
 """What fails by chance or for lack of capacity, and may go well the next time."""
+
+
+def failures(on: Failures, *, default: Kinds, asker: Asker) -> Failures:
+    """The classes as a tuple, or the predicate; `ConfigError` for anything else.
+
+    Where the predicate itself fails, `default` holds.
+    """
+    if not callable(on) or isinstance(on, type):
+        return failure_kinds(on, where=asker.where)
+
+    def instead(error: Exception) -> bool:
+        return isinstance(error, default)
+
+    return asker.asking(on, "on", reads=yes_or_no, instead=instead)
+
+
+def matches(error: Exception, on: Failures) -> bool:
+    """Whether an error is one of these."""
+    return isinstance(error, on) if isinstance(on, (type, tuple)) else on(error)
 
 
 def failure_kinds(on: Kinds, *, where: str) -> tuple[type[Exception], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 from escala.kernel.scalar import Scalar
@@ -74,7 +75,7 @@ class FailureStatus(Scalar):
 def status_of_result(result: object) -> int | str | None:
     """The HTTP status of an answer (`status_code` of httpx and requests, `status` of aiohttp)."""
     for name in ("status_code", "status"):
-        found = _plain(getattr(result, name, None))
+        found = _plain(_there(result, name))
         if found is not None:
             return found
     return None
@@ -82,14 +83,29 @@ def status_of_result(result: object) -> int | str | None:
 
 def status_of_error(error: BaseException) -> int | str | None:
     """The status an error tells: of its `response`, its own, or gRPC's `code()`."""
-    found = status_of_result(getattr(error, "response", None))
+    found = status_of_result(_there(error, "response"))
     if found is None:
         found = status_of_result(error)
     if found is None:
-        code = getattr(error, "code", None)
-        found = _plain(getattr(code(), "name", None) if callable(code) else code)
+        found = _plain(_code(error))
     return found
 
 
-def _plain(status: Any) -> int | str | None:  # noqa: ANN401  whatever another library has there
+def _code(error: BaseException) -> object:
+    code = _there(error, "code")
+    if not callable(code):
+        return code
+    with suppress(Exception):  # it is not gRPC's, and asks for arguments
+        return _there(code(), "name")
+    return None
+
+
+def _there(thing: object, name: str) -> object:
+    """What another library has there; a property that raises says nothing."""
+    with suppress(Exception):
+        return getattr(thing, name, None)
+    return None
+
+
+def _plain(status: object) -> int | str | None:
     return status if isinstance(status, (int, str)) and not isinstance(status, bool) else None

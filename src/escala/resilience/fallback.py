@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
@@ -16,11 +16,12 @@ from escala.kernel.events import publish
 from escala.kernel.policy import Next, Policy
 from escala.kernel.runtime import Runtime, ThreadRuntime
 from escala.kernel.units import PositiveDuration
-from escala.resilience.breaker_verdict import Failures, failures, matches
 from escala.resilience.call_key import Grouping, call_key
 from escala.resilience.events import FellBack
+from escala.resilience.failure_kinds import Failures, failures, matches
 from escala.resilience.pure.last_good import LastGood
 from escala.resilience.spelling import spelled
+from escala.resilience.user_function import Asker, check
 
 T = TypeVar("T")
 
@@ -101,6 +102,8 @@ class Fallback(Policy):
         judge: Callable[[Any], bool] | None = None,
         name: str = "fallback",
     ) -> None:
+        if callable(key):
+            check(key, "key", where="Fallback")
         self.name = name
         given = {
             "last_good": last_good,
@@ -109,9 +112,10 @@ class Fallback(Policy):
         }
         self.options = options(self.Options, given, where="Fallback")
         self._value, self._function, self._key = value, function, key
-        self._on = failures(on, where="Fallback")
+        asker = Asker("Fallback", name)
+        self._on = failures(on, default=_NO_ANSWER, asker=asker)
         self._caught = self._on if isinstance(self._on, tuple) else (Exception,)
-        self._judge = judge
+        self._judge = asker.judge(judge)
         self._check()
         self._lock = threading.RLock()
         self._kept: LastGood[Any] | None = None
@@ -149,30 +153,31 @@ class Fallback(Policy):
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Run the call, and answer in its place if it fails; see the class."""
+        key = "" if self._kept is None else call_key(self._key or "")
         try:
             result = await call()
         except self._caught as error:
             if isinstance(error, WouldBlock) or not matches(error, self._on):
                 raise
-            found = await self._answer(error, type(error).__name__, runtime)
+            found = await self._answer(error, type(error).__name__, key, runtime)
             if found is None:
                 raise
             answer: T = found[0]
             return answer
         if self._judge is not None and self._judge(result):
-            found = await self._answer(result, "result", runtime)
+            found = await self._answer(result, "result", key, runtime)
             return result if found is None else found[0]
-        if self._kept is not None:
-            key = call_key(self._key or "")
-            if key != "":
-                with self._lock:
-                    self._kept.keep(key, result, runtime.now())
+        if self._kept is not None and key != "":
+            with self._lock:
+                self._kept.keep(key, result, runtime.now())
         return result
 
-    async def _answer(self, failure: object, cause: str, runtime: Runtime) -> tuple[Any] | None:
+    async def _answer(
+        self, failure: object, cause: str, key: Hashable, runtime: Runtime
+    ) -> tuple[Any] | None:
         """The answer in a tuple of one, or None if there is none."""
         now, source = runtime.now(), "last_good"
-        answer = self._last(now)
+        answer = self._last(key, now)
         if answer is None:
             if self._value is not _NO_VALUE:
                 answer, source = (self._value,), "value"
@@ -195,11 +200,8 @@ class Fallback(Policy):
             )
         return await said
 
-    def _last(self, now: float) -> tuple[Any] | None:
-        if self._kept is None:
-            return None
-        key = call_key(self._key or "")
-        if key == "":
+    def _last(self, key: Hashable, now: float) -> tuple[Any] | None:
+        if self._kept is None or key == "":
             return None
         with self._lock:
             return self._kept.find(key, now)

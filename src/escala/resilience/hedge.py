@@ -21,6 +21,7 @@ from escala.resilience.repeatable import may_repeat
 from escala.resilience.retry_budget import RetryBudget
 from escala.resilience.spare_threads import SpareThreads
 from escala.resilience.spelling import spelled
+from escala.resilience.user_function import Asker
 
 T = TypeVar("T")
 
@@ -104,6 +105,8 @@ class Hedge(Policy):
         share = self.options.budget
         self.budget = shared or (None if share is None else RetryBudget(share, floor=1))
         self._shared = shared
+        asker = Asker("Hedge", name)
+        judge, discard = asker.judge(judge), asker.discard(discard)
         self._desk = HedgeDesk(name, self.options.after, self.budget, judge, discard)
         self._threads = SpareThreads(threads, name=name)
 

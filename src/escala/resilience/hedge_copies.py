@@ -110,7 +110,7 @@ class Copies(Generic[T]):
                 continue
             if end.error is not None and not isinstance(end.error, Exception):
                 raise end.error
-            well = end.error is None and not self._desk.failed(end.value)
+            well = end.error is None and not self._failed(end)
             ending = self._race.end(well=well)
             if ending is Ending.WON:
                 if self._first is None:
@@ -124,6 +124,13 @@ class Copies(Generic[T]):
                 self._drop(end)
             if ending is Ending.LOST:
                 return None
+
+    def _failed(self, end: End) -> bool:
+        try:
+            return self._desk.failed(end.value)
+        except BaseException:  # the judge was interrupted
+            self._drop(end)
+            raise
 
     def _start_another(self, now: float) -> None:
         if self._desk.may_copy(now):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -87,9 +86,6 @@ class HedgeDesk:
         return self.judge is not None and self.judge(value)
 
     def drop(self, value: Any) -> None:  # noqa: ANN401  likewise
-        """Let go of a value that no one will read; a bug in that is shown and harms no call."""
+        """Let go of a value that no one will read."""
         if self.discard is not None:
-            try:
-                self.discard(value)
-            except Exception:  # noqa: BLE001
-                sys.excepthook(*sys.exc_info())
+            self.discard(value)

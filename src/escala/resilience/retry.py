@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import msgspec
 
-from escala.errors import ConfigError, Rejected, Unavailable, WouldBlock
+from escala.errors import ConfigError, Rejected, WouldBlock
 from escala.kernel.config import options
 from escala.kernel.context import current, deadline
 from escala.kernel.events import publish
@@ -18,17 +20,17 @@ from escala.kernel.runtime import Runtime
 from escala.kernel.units import Duration, Share
 from escala.resilience.attempt_note import leave_note
 from escala.resilience.bare_decorator import refuse_bare
-from escala.resilience.breaker_verdict import Failures, failures, matches
 from escala.resilience.events import Retried, RetryGaveUp
+from escala.resilience.failure_kinds import BY_CHANCE, Failures, failures, matches
 from escala.resilience.pure.backoff import Backoff, Bound, GiveUp, Growth, Jitter
 from escala.resilience.repeatable import may_repeat
 from escala.resilience.retry_budget import RetryBudget
 from escala.resilience.spelling import spelled
 from escala.resilience.time_limit import EARLY
+from escala.resilience.user_function import Asker, number
 
 T = TypeVar("T")
 
-_BY_CHANCE = (ConnectionError, TimeoutError, Unavailable)
 _NEVER = (Rejected, WouldBlock)
 _GROWS_BY_ITSELF = "expected no backoff beside decorrelated jitter, which grows by itself; found {}"
 _TICK = 0.001
@@ -63,6 +65,8 @@ class Retry(Policy):
       when it reaches beyond the deadline the call fails at once. `escala.resilience.retry_after`
       reads the field of an HTTP answer.
     - `rng`: where the jitter comes from; give a seeded one to repeat a run.
+
+    One of these that fails, or makes no sense, is as if it had not been given: `FunctionFailed`.
 
     What is raised in the end is the last error itself, with a note on the attempts. A refusal by
     Escala (`Rejected`) is never repeated, nor is anything when the deadline around the call is
@@ -110,7 +114,7 @@ class Retry(Policy):
         jitter: Jitter = "full",
         budget: float | str | RetryBudget | None = "20%",
         unsafe: bool = False,
-        on: Failures = _BY_CHANCE,
+        on: Failures = BY_CHANCE,
         judge: Callable[[Any], bool] | None = None,
         hint: Callable[[Any], float | None] | None = None,
         discard: Callable[[Any], None] | None = None,
@@ -137,16 +141,23 @@ class Retry(Policy):
         if self._own_bound is not None and jitter == "decorrelated":
             name = getattr(backoff, "__qualname__", None) or repr(backoff)
             raise ConfigError(f"Retry: {_GROWS_BY_ITSELF.format(name)}")
-        self._backoff = Backoff(
+        asker = Asker("Retry", self.name)
+        make = partial(
+            Backoff,
             attempts=attempts,
             base=self.options.base,
             cap=self.options.cap,
-            growth=backoff,
             jitter=jitter,
         )
-        self._on = _checked(on)
+        if callable(backoff):
+            backoff = asker.asking(backoff, "backoff", reads=_bound, instead=make().ceiling)
+        self._backoff = make(growth=backoff)
+        self._on = _checked(on, asker)
         self._caught = self._on if isinstance(self._on, tuple) else (Exception,)
-        self._judge, self._hint, self._discard = judge, hint, discard
+        self._judge, self._discard = asker.judge(judge), asker.discard(discard)
+        self._hint: Callable[[Any], float | None] | None = None
+        if hint is not None:
+            self._hint = asker.asking(hint, "hint", reads=_hinted, instead=_own_wait)
         self._draw = (rng or random.Random()).random
 
     @classmethod
@@ -170,7 +181,7 @@ class Retry(Policy):
         code = {
             "backoff": self._own_bound,
             "budget": self._shared,
-            "on": self._on if self._on != _BY_CHANCE else None,
+            "on": self._on if self._on != BY_CHANCE else None,
             "judge": self._judge,
             "hint": self._hint,
             "discard": self._discard,
@@ -232,9 +243,9 @@ class Retry(Policy):
 
     def _asked_for(self, failure: object) -> float | None:
         seconds = None if self._hint is None else self._hint(failure)
-        if seconds is None and isinstance(failure, Exception):
-            seconds = getattr(failure, "retry_after", None)
-        if not isinstance(seconds, (int, float)) or seconds != seconds:  # noqa: PLR0124  NaN
+        if seconds is None:
+            seconds = _own_wait(failure)
+        if seconds is None:
             return None
         return max(0.0, float(seconds)) if seconds < _NEVER_AGAIN else math.inf
 
@@ -262,8 +273,8 @@ _NOTHING = object()
 _NO_WAIT = _Wait(0.0, 0.0, -math.inf, _NOTHING)
 
 
-def _checked(on: Failures) -> Failures:
-    kinds = failures(on, where="Retry")
+def _checked(on: Failures, asker: Asker) -> Failures:
+    kinds = failures(on, default=BY_CHANCE, asker=asker)
     for kind in kinds if isinstance(kinds, tuple) else ():
         if issubclass(kind, _NEVER):
             raise ConfigError(
@@ -271,3 +282,22 @@ def _checked(on: Failures) -> Failures:
                 "catch it outside, and read its retry_after"
             )
     return kinds
+
+
+def _bound(said: object) -> float:
+    seconds = number(said)
+    if seconds < 0:
+        raise ValueError(f"expected seconds from 0 on, found {seconds}")
+    return seconds
+
+
+def _hinted(said: object) -> float | None:
+    return None if said is None else number(said)
+
+
+def _own_wait(failure: object) -> float | None:
+    """What an error says by itself; another library's `retry_after` may be anything."""
+    if isinstance(failure, Exception):
+        with contextlib.suppress(Exception):
+            return number(getattr(failure, "retry_after", None))
+    return None

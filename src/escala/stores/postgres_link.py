@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from escala.errors import ConfigError, StoreUnavailable
+from escala.errors import StoreUnavailable
 from escala.kernel.context import remaining
 from escala.kernel.runtime import Runtime
-from escala.kernel.wrong_value import shown, without_password
+from escala.kernel.wrong_value import without_password
+from escala.stores.postgres_address import PostgresAddress
 from escala.stores.socket_wait import readable, ready, refuse_in_loop
 
 if TYPE_CHECKING:
@@ -31,23 +32,9 @@ class PostgresLink:
     """
 
     def __init__(self, url: str, prepare: str) -> None:
-        try:
-            from psycopg import Error, pq
-            from psycopg.conninfo import make_conninfo
-        except ImportError as error:
-            raise ConfigError(
-                "a 'postgresql://' store needs psycopg: pip install 'escala[postgres]'"
-            ) from error
-        try:
-            self._conninfo = make_conninfo(url, application_name="escala").encode()
-        except Error as error:
-            raise ConfigError(
-                "expected a URL such as 'postgresql://user@localhost:5432/app', found "
-                f"{shown(url)}: {without_password(str(error)).strip()}"
-            ) from error
-        self._pq: Any = pq
-        self._error = Error
-        self.where = without_password(url)
+        address = PostgresAddress(url)
+        self._pq, self._error = address.pq, address.error
+        self.where, self._conninfo = address.where, address.conninfo
         self._prepare = prepare.encode()
         self._lock = threading.RLock()
         self._idle: list[tuple[int, PGconn]] = []

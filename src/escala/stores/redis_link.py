@@ -7,8 +7,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Sequence
-from functools import lru_cache
-from hashlib import sha1
 from typing import Any
 from weakref import WeakSet
 
@@ -16,7 +14,9 @@ from escala.errors import DeadlineExceeded, StoreUnavailable
 from escala.kernel.context import remaining
 from escala.kernel.runtime import LoopRuntime, Runtime
 from escala.stores.redis_address import RedisAddress
+from escala.stores.redis_frame import framed
 from escala.stores.redis_pipeline import RedisPipeline
+from escala.stores.redis_refusal import RedisRefusal, advice, remedy
 from escala.stores.redis_socket import RedisSocket
 from escala.stores.script_link import Word
 from escala.stores.socket_wait import refuse_in_loop
@@ -39,6 +39,7 @@ class RedisLink:
     def __init__(self, url: str) -> None:
         self._address = RedisAddress(url)
         self.where, self._pack = self._address.where, self._address.pack
+        self._timeout = self._address.timeout
         self._begin()
         _links.add(self)
 
@@ -51,14 +52,17 @@ class RedisLink:
         self, script: str, keys: Sequence[Word], args: Sequence[Word], runtime: Runtime
     ) -> Any:  # noqa: ANN401  whatever the script answers
         """See `ScriptLink`: one round trip, and one more where the script is not known yet."""
-        refuse_in_loop(runtime)
-        words = (len(keys), *keys, *args)
-        reply = await self._ask(self._pack(("EVALSHA", _digest(script), *words)), runtime)
+        piped = isinstance(runtime, LoopRuntime)
+        packed = framed(script, keys, args)
+        reply = await self._piped(packed, runtime) if piped else self._blocking(packed, runtime)
         if isinstance(reply, Exception):
             if str(reply).startswith("NOSCRIPT"):
-                reply = await self._ask(self._pack(("EVAL", script, *words)), runtime)
+                packed = self._pack(("EVAL", script, len(keys), *keys, *args))
+                reply = (
+                    await self._piped(packed, runtime) if piped else self._blocking(packed, runtime)
+                )
             if isinstance(reply, Exception):
-                raise StoreUnavailable(f"{self.where} answered with an error: {_first(reply)}")
+                raise StoreUnavailable(self._told("answered with an error", reply))
         return reply
 
     def close(self) -> None:
@@ -75,52 +79,68 @@ class RedisLink:
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(pipeline.close)
 
-    async def _ask(self, packed: bytes, runtime: Runtime) -> Any:  # noqa: ANN401
-        now, timeout = runtime.now(), self._address.timeout
+    async def _piped(self, packed: bytes, runtime: Runtime) -> Any:  # noqa: ANN401
+        now = runtime.now()
         left = remaining(now)
-        if left <= 0:
-            raise DeadlineExceeded("the deadline was over before the store was asked")
+        hurried = left < self._timeout and _in_time(left)
         try:
-            if not isinstance(runtime, LoopRuntime):
-                return self._blocking(packed, runtime, now, min(timeout, left))
             waiter: Awaitable[Any] = self._pipeline().ask(packed)
-            return await (waiter if left >= timeout else runtime.timed(waiter, now + left))
+            return await (runtime.timed(waiter, now + left) if hurried else waiter)
         except DeadlineExceeded:
             raise
-        except TimeoutError as error:
-            if left < timeout:
-                raise DeadlineExceeded(
-                    "the call's time was up before the store answered"
-                ) from error
-            raise StoreUnavailable(
-                f"{self.where} did not answer within {timeout * 1000:g} ms: see whether it is "
-                "overloaded or far away, or give it more in the URL (timeout=200ms)"
-            ) from error
         except OSError as error:
-            raise StoreUnavailable(
-                f"{self.where}: {error.strerror or error}: see whether it is up and reachable"
-            ) from error
+            raise self._failed(error, left) from error
 
-    def _blocking(self, packed: bytes, runtime: Runtime, now: float, limit: float) -> Any:  # noqa: ANN401
-        idle, until = self._idle, now + limit
-        reply = None
+    def _blocking(self, packed: bytes, runtime: Runtime) -> Any:  # noqa: ANN401
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001  the public twin raises
+            refuse_in_loop(runtime)
+        now, limit = runtime.now(), self._timeout
+        left = remaining(now)
+        if left < limit and _in_time(left):
+            limit = left
+        idle = self._idle
         try:
-            connection = idle.pop()
-            if connection.limit != limit:
-                connection.wait_at_most(limit)
-            reply = connection.ask(packed, until)
-        except TimeoutError:
-            raise
-        except (IndexError, OSError):  # none is idle, or that one ended while no one looked
-            connection = RedisSocket(self._address, runtime.now, until)
-            if self._address.greetings:
-                connection.greet(self._address.greeting, self._address.greetings, until)
-            reply = connection.ask(packed, until)
-        if len(idle) < _MOST_IDLE and idle is self._idle:
+            try:
+                connection = idle.pop()
+                if connection.limit != limit:
+                    connection.wait_at_most(limit)
+                reply = connection.ask(packed, now + limit)
+            except TimeoutError:
+                raise
+            except (IndexError, OSError):  # none is idle, or that one ended while no one looked
+                connection = self._connected(runtime, now + limit)
+                reply = connection.ask(packed, now + limit)
+        except OSError as error:
+            raise self._failed(error, left) from error
+        if idle is self._idle and len(idle) < _MOST_IDLE:
             idle.append(connection)
         else:
             connection.close()
         return reply
+
+    def _connected(self, runtime: Runtime, until: float) -> RedisSocket:
+        connection = RedisSocket(self._address, runtime.now, until)
+        if self._address.greetings:
+            connection.greet(self._address.greeting, self._address.greetings, until)
+        return connection
+
+    def _failed(self, error: OSError, left: float) -> DeadlineExceeded | StoreUnavailable:
+        """What a question came to that got no answer, and had `left` seconds for it."""
+        if isinstance(error, TimeoutError):
+            if left < self._timeout:
+                return DeadlineExceeded("the call's time was up before the store answered")
+            return StoreUnavailable(
+                f"{self.where} did not answer within {self._timeout * 1000:g} ms: see whether it "
+                "is overloaded or far away, or give it more in the URL (timeout=200ms)"
+            )
+        if isinstance(error, RedisRefusal):
+            return StoreUnavailable(self._told("refused the connection", error))
+        said = error.strerror or error
+        return StoreUnavailable(f"{self.where}: {said}: {remedy(error)}")
+
+    def _told(self, did: str, error: Exception) -> str:
+        said = self._address.said(error)
+        return f"{self.where} {did}: {said}{advice(said)}"
 
     def _pipeline(self) -> RedisPipeline:
         loop = asyncio.get_running_loop()
@@ -146,6 +166,12 @@ _links: WeakSet[RedisLink] = WeakSet()
 _parents: list[object] = []  # not for a child to close, nor to lose
 
 
+def _in_time(left: float) -> bool:
+    if left <= 0:
+        raise DeadlineExceeded("the deadline was over before the store was asked")
+    return True
+
+
 def _forked() -> None:
     for link in list(_links):
         link.forked()
@@ -153,13 +179,3 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-@lru_cache(maxsize=256)
-def _digest(script: str) -> str:
-    return sha1(script.encode(), usedforsecurity=False).hexdigest()
-
-
-def _first(error: Exception) -> str:
-    """The first line of what a server said."""
-    return (str(error).splitlines() or ["without a word"])[0][:200]

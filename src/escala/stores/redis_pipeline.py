@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
+from escala.stores.redis_refusal import RedisRefusal
+
 if TYPE_CHECKING:
     from escala.stores.redis_address import RedisAddress
 
@@ -80,7 +82,7 @@ class RedisPipeline(asyncio.Protocol):
                 if self._greetings:
                     self._greetings -= 1
                     if isinstance(reply, Exception):
-                        self.close(ConnectionRefusedError(f"it said {reply}"))
+                        self.close(RedisRefusal(reply))
                         return
                     continue
                 _, waiter = self._waiting.popleft()

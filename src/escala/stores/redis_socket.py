@@ -9,10 +9,13 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from escala.stores.redis_refusal import RedisRefusal
+
 if TYPE_CHECKING:
     from escala.stores.redis_address import RedisAddress
 
-_CHUNK = 4096
+_REPLY = 448  # what most replies fit into, and the fastest kind of memory has
+_CHUNK = 65536
 
 
 class RedisSocket:
@@ -38,6 +41,7 @@ class RedisSocket:
                 self._socket.settimeout(self._left(until))
                 self._socket = address.tls.wrap_socket(self._socket, server_hostname=address.host)
             self.wait_at_most(self._left(until))
+            self._send, self._receive = self._socket.sendall, self._socket.recv
         except BaseException:
             self._socket.close()
             raise
@@ -56,8 +60,8 @@ class RedisSocket:
     def ask(self, packed: bytes, until: float) -> Any:  # noqa: ANN401  whatever Redis answers
         """Send one command and return its reply; an error reply is returned, too."""
         try:
-            self._socket.sendall(packed)
-            self._feed(self._socket.recv(_CHUNK))
+            self._send(packed)
+            self._feed(self._receive(_REPLY))
             reply = self._gets()
             return self._rest(until) if reply is False else reply
         except BlockingIOError:
@@ -71,12 +75,12 @@ class RedisSocket:
             raise
 
     def greet(self, greeting: bytes, replies: int, until: float) -> None:
-        """What a new connection begins with. Raises `ConnectionRefusedError`."""
+        """What a new connection begins with. Raises `RedisRefusal`."""
         reply = self.ask(greeting, until)
         try:
             for nth in range(replies):
                 if isinstance(reply, Exception):
-                    raise ConnectionRefusedError(f"it said {reply}")  # noqa: TRY301
+                    raise RedisRefusal(reply)  # noqa: TRY301
                 if nth < replies - 1:
                     reply = self._rest(until)
         except BaseException:

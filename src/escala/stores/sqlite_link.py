@@ -13,6 +13,7 @@ from escala.errors import ConfigError, StoreUnavailable
 from escala.kernel.context import remaining
 from escala.kernel.runtime import Runtime
 from escala.kernel.wrong_value import shown
+from escala.stores.url_parameters import checked
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ class SqliteLink:
     """
 
     def __init__(self, url: str, schema: str) -> None:
+        checked(url, known=())
         if not url.startswith(_SCHEME) or len(url) == len(_SCHEME) or "?" in url:
             raise ConfigError(
                 f"expected a file such as 'sqlite:///limits.db' or, from the root, "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -28,7 +30,8 @@ class VirtualRuntime(LoopRuntime):
       a test under many seeds to find the orders that break it. `rng` is a generator seeded
       alike, for your own draws.
     - When every task waits and nothing is due, `run` raises `Deadlock` and names them.
-    - A sync sleep inside the loop moves the clock and lets no other task run, as it would.
+    - A sync call that waits inside the loop moves the clock and lets no other task run, as it
+      would. One that waits without end, for what another task has, raises `Deadlock`.
     - Real sockets, threads and processes have no place here: they know no virtual time. One
       world runs at a time in a process.
 
@@ -165,3 +168,13 @@ class _BlockingInVirtualTime(ThreadRuntime):
 
     def _block(self, seconds: float) -> None:
         self._world.advance(seconds)
+
+    def _hold(self, lock: threading.Lock, seconds: float) -> bool:
+        if seconds == math.inf:
+            raise Deadlock(
+                f"at {self._world.now():.6g} s a sync call waits for what another task has, and "
+                "no other runs meanwhile: await the `a` twin (`acall`, `aacquire`, `async with`), "
+                "or give the call a longest wait"
+            )
+        self._world.advance(seconds)
+        return lock.acquire(blocking=False)

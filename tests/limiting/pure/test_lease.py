@@ -39,6 +39,33 @@ def test_what_was_asked_in_the_second_before_counts(now: float, hot: bool) -> No
     assert leases.begin("k", 1, now) is hot
 
 
+def test_a_key_that_has_not_asked_gets_none() -> None:
+    assert not Leases(1, 10).begin("k", 1, 10.0)
+
+
+def test_what_was_asked_before_a_quiet_second_is_forgotten() -> None:
+    one, two, quiet = Leases(1, 10), Leases(2, 10), Leases(1, 10)
+    quiet.spend("k", 1, 10.0)
+    assert not quiet.begin("k", 1, 12.0)
+    one.spend("k", 1, 10.0)
+    assert one.begin("k", 1, 11.0)
+    one.end("k", 1, None, 11.0)
+    assert not one.begin("k", 1, 12.0), "none was asked for in 11"
+    two.spend("k", 1, 10.0)
+    two.spend("k", 1, 12.0)
+    assert not two.begin("k", 1, 12.0), "one of two"
+    two.spend("k", 1, 12.0)
+    assert two.begin("k", 1, 12.0)
+
+
+@pytest.mark.parametrize(("now", "kept"), [(11.999, 2), (12.0, 1)])
+def test_a_key_makes_room_when_it_says_nothing_any_more(now: float, kept: int) -> None:
+    leases = Leases(3, 10)
+    leases.spend("old", 3, 10.0)
+    leases.spend("new", 1, now)
+    assert len(leases.keys) == kept
+
+
 def test_costs_are_counted() -> None:
     leases = Leases(3, 10)
     leases.spend("k", 3, 10.0)
@@ -117,9 +144,11 @@ def test_what_is_given_back_has_room_or_is_the_stores() -> None:
     assert leases.spend("k", 5, 10.0) is not None
     assert not leases.give_back("k", 1, 11.0), "over"
     assert not Leases(5, 10).give_back("k", 1, 10.0)
-    fresh = Leases(5, 10)
-    fresh.spend("k", 1, 10.0)
-    assert not fresh.give_back("k", 1, 10.0), "nothing was leased"
+    for now in (0.5, 10.0):
+        fresh = Leases(5, 10)
+        fresh.spend("k", 1, now)
+        assert not fresh.give_back("k", 1, now), "nothing was leased"
+        assert fresh.spend("k", 1, now) is None
 
 
 def test_a_key_that_is_forgotten_has_nothing() -> None:

@@ -64,7 +64,7 @@ def test_a_key_has_a_short_name_of_its_own() -> None:
     for key in ("", "ann", "\ud800", "x" * 10_000):
         (name,) = plan.names(key)
         assert re.fullmatch(r"esc:[A-Za-z0-9+/]{10}", name)
-        assert [name] == of(TokenBucket("5/s", name="api")).names(key)
+        assert (name,) == of(TokenBucket("5/s", name="api")).names(key)
     others = [
         TokenBucket("5/s", name="other"),
         TokenBucket("5/s", name="api", burst=4),
@@ -77,6 +77,18 @@ def test_a_key_has_a_short_name_of_its_own() -> None:
     names = [of(other).names("ann")[0] for other in others]
     names += [plan.names("ann")[0], plan.names("bob")[0]]
     assert len(set(names)) == len(names)
+
+
+def test_the_names_are_the_same_in_every_process_and_version() -> None:
+    (bucket,) = of(TokenBucket("5/s", name="api")).names("ann")
+    assert bucket == "esc:MPrsLyN76x"
+    logs = list(of(SlidingWindowLog("5/s; 9/h", name="api")).names("ann"))
+    assert logs == ["esc:{AGnbLv/X5G}0", "esc:{AGnbLv/X5G}1"]
+
+
+def test_a_limiter_may_have_a_name_that_is_no_text() -> None:
+    odd, other = of(TokenBucket("5/s", name="\ud800")), of(TokenBucket("5/s", name="\ud801"))
+    assert odd.names("ann") != other.names("ann")
 
 
 def test_a_log_has_a_name_for_each_limit_in_one_slot() -> None:
@@ -127,5 +139,7 @@ def test_of_several_limits_the_one_that_decides() -> None:
     "answer", [None, 1, [], [1, 0, 0, 3], [1, 0, 0, 3, 4, 5], [1, 0, 0, 3, None]]
 )
 def test_what_no_script_of_ours_says(answer: Any) -> None:
+    with pytest.raises(ValueError, match=r"^as many limits were not asked about$"):
+        of(TokenBucket("5/s")).decision([1, 0, 0, 3])
     with pytest.raises((TypeError, ValueError)):
         of(TokenBucket("5/s")).decision(answer)

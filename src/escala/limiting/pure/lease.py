@@ -75,7 +75,7 @@ class Leases:
             self.keys.states[key].left = 0
 
     def _lease(self, key: Hashable, now: float) -> _Lease:
-        second = int(now // 1)
+        second = int(now)
         lease = self.keys.states.get(key)
         if lease is None:
             lease = _Lease(second)
@@ -89,7 +89,7 @@ class Leases:
 def _standing(then: Decision, left: int, later: float) -> Decision:
     """How things stand: as the store said then, and what is left of what it gave."""
     each = [(remaining + left, max(0.0, reset - later)) for remaining, reset in then.standings]
-    remaining, reset = each[then.decided_by] if then.each else each[0]
+    remaining, reset = each[then.decided_by]
     return Decision(
         allowed=True,
         limit=then.limit,

@@ -34,8 +34,8 @@ class RedisPlan:
         self._several = plan.algorithm == "sliding_window_log"
         what = [(each.burst, each.rate, each.period) for each in plan.limits]
         about = repr((plan.name, plan.algorithm, plan.strict, what))
-        seed = blake2b(about.encode(errors="surrogatepass")).digest()
-        self._seed = blake2b(digest_size=8, key=seed)
+        seed = blake2b(about.encode()).digest()
+        self._seed = blake2b(seed, digest_size=8)  # half a block: a usual key completes no second
         bucket = plan.algorithm in BUCKETS
         # Only a bucket can be charged ahead of time without that opening the next window now.
         self.reserves = bucket and not plan.strict
@@ -43,14 +43,14 @@ class RedisPlan:
         for limit in plan.limits:
             self.numbers += _bucket(limit, plan.name) if bucket else _window(limit)
 
-    def names(self, key: str) -> list[str]:
+    def names(self, key: str) -> tuple[str, ...]:
         """The names in Redis for a limiter's key."""
         digest = self._seed.copy()
         digest.update(key.encode(errors="surrogatepass"))
         tag = b2a_base64(digest.digest())[:_DIGITS].decode()
         if not self._several:
-            return [f"esc:{tag}"]
-        return [f"esc:{{{tag}}}{nth}" for nth in range(len(self.limits))]
+            return (f"esc:{tag}",)
+        return tuple([f"esc:{{{tag}}}{nth}" for nth in range(len(self.limits))])
 
     def decision(self, answer: Sequence[int], *, look: bool = False) -> tuple[Decision, float]:
         """What the script said, and how many seconds ahead the place is that it gave.
