@@ -9,7 +9,7 @@ import itertools
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import limiting_redis
+from benchmarks import limiting_redis, limiting_sql
 from benchmarks.calls import Case, async_loop, sync_loop, take_turns, tell
 from benchmarks.limiting_peers import IN_MEMORY, KEYS, OURS, TWO_LIMITS, Peer, Take, admitted
 from benchmarks.progress import say
@@ -41,6 +41,7 @@ def measure(*, quick: bool) -> Report:
     say("bytes of state for each key")
     _bytes(QUICK_MANY if quick else MANY, report)
     limiting_redis.measure(report, quick=quick)
+    limiting_sql.measure(report, quick=quick)
     return report
 
 

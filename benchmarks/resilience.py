@@ -31,7 +31,18 @@ TIMED = {"timeout", "standard"}
 
 def policies() -> dict[str, Callable[[], Policy]]:
     """List ours: what is measured is what `escala.<name>()` gives, with the limits of the peers."""
-    from escala import Bulkhead, CircuitBreaker, Retry, Stack, Timeout
+    from escala import (
+        AdaptiveLimit,
+        AdaptiveThrottle,
+        Bulkhead,
+        CircuitBreaker,
+        Fallback,
+        Hedge,
+        Retry,
+        Shed,
+        Stack,
+        Timeout,
+    )
     from escala.resilience.standard_stack import standard
     from escala.resilience.time_limit import TimeLimit
 
@@ -44,6 +55,12 @@ def policies() -> dict[str, Callable[[], Policy]]:
         "retry": lambda: Retry(base=0),
         "bulkhead": lambda: Bulkhead(SLOTS),
         "timeout": lambda: Timeout(LIMIT),
+        "hedge": Hedge,
+        "fallback": lambda: Fallback(value=None),
+        "adaptive_limit": lambda: AdaptiveLimit(initial=SLOTS),
+        "shed": lambda: Shed(SLOTS),
+        # As with the breaker: the check has to outweigh all the calls that were measured.
+        "adaptive_throttle": lambda: AdaptiveThrottle(multiple=1.01),
         "standard": standard,
         "standard.untimed": untimed,
     }

@@ -169,6 +169,32 @@ def pyresilience_timeout(_colour: str) -> Wrap:
     return resilient(timeout=TimeoutConfig(seconds=LIMIT))
 
 
+def interlock_fallback(_colour: str) -> Wrap:
+    from interlock import Pipeline
+
+    return Pipeline.builder().fallback(_nothing, on=(ConnectionError,)).build()
+
+
+def hyx_fallback(_colour: str) -> Wrap:
+    from hyx.fallback import fallback
+
+    async def handler(_result: object, *_args: object, **_kwargs: object) -> None:
+        pass
+
+    return fallback(handler, on=ConnectionError)
+
+
+def pyresilience_fallback(_colour: str) -> Wrap:
+    from pyresilience import FallbackConfig, resilient
+
+    config = FallbackConfig(handler=_nothing, fallback_on=(ConnectionError,))
+    return resilient(fallback=config)
+
+
+def _nothing(_error: object) -> None:
+    """Answer in place of a call that failed."""
+
+
 def pyresilience_untimed(_colour: str) -> Wrap:
     from pyresilience import BulkheadConfig, CircuitBreakerConfig, RetryConfig, resilient
 
@@ -245,6 +271,9 @@ PEERS = [
     Peer("hyx", "timeout", hyx_timeout, ASYNC),
     Peer("interlock", "timeout", interlock_timeout),
     Peer("pyresilience", "timeout", pyresilience_timeout),
+    Peer("hyx", "fallback", hyx_fallback, ASYNC),
+    Peer("interlock", "fallback", interlock_fallback),
+    Peer("pyresilience", "fallback", pyresilience_fallback),
     Peer("interlock", "standard", interlock_standard),
     Peer("pyresilience", "standard", pyresilience_standard),
     Peer("interlock", "standard.untimed", interlock_untimed),

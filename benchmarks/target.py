@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.calls import Case, Once, async_loop, sync_loop
 from benchmarks.report import BenchmarkError
 
-from escala.kernel.runtime import drive
+from escala.kernel.runtime import colours, drive
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
 MOST_FAILURES = 100_000
+WARM = 100
+SLOW = 0.05  # seconds
 
 
 class Target:
@@ -161,6 +163,66 @@ async def time_limit_ends(target: Target, name: str) -> None:
         _held(told[0] <= LIMIT, name, "had no limit")
 
 
+async def hedge_copies(target: Target, name: str) -> None:
+    """The first of two calls is slow, after enough quick ones for a percentile."""
+    for _ in range(WARM):
+        await target.call()
+
+    async def slow_once() -> None:
+        if target.runs == 1:
+            if target.colour == "sync":
+                time.sleep(SLOW)  # noqa: ASYNC251  a sync call blocks its thread
+            else:
+                await asyncio.sleep(SLOW)
+
+    target.acts[:] = [slow_once]
+    target.runs = 0
+    await target.call()
+    _held(target.runs == 2, name, f"ran {target.runs} calls where a copy was due")
+
+
+async def fallback_answers(target: Target, name: str) -> None:
+    target.acts[:] = [_fails]
+    target.runs = 0
+    await target.call()
+    _held(target.runs == 1, name, "did not make the call")
+
+
+async def queue_holds_calls(target: Target, name: str) -> None:
+    """As with the bulkhead, and the one too many waits until its time is up."""
+    from benchmarks.resilience_peers import SLOTS
+
+    from escala import Deadline
+
+    runtime = colours.thread if target.colour == "sync" else colours.loop
+
+    async def nested() -> None:
+        if target.runs < SLOTS:
+            await target.call()
+        elif target.runs == SLOTS:
+            await Deadline(SLOW).around(target.call, runtime)
+
+    target.acts[:] = [nested]
+    target.runs = 0
+    try:
+        await target.call()
+    except TimeoutError:
+        _held(target.runs == SLOTS, name, f"let {target.runs} calls in, not {SLOTS}")
+    else:
+        _held(False, name, f"let more than {SLOTS} calls in")  # noqa: FBT003
+
+
+async def throttle_refuses(target: Target, name: str) -> None:
+    target.acts[:] = [_fails]
+    for _ in range(MOST_FAILURES):
+        before = target.runs
+        with contextlib.suppress(Exception):  # the one asked for, or a refusal
+            await target.call()
+        if target.runs == before:
+            return
+    _held(False, name, "refused none of so many failures")  # noqa: FBT003
+
+
 def _held(right: bool, name: str, what: str) -> None:  # noqa: FBT001
     if not right:
         raise BenchmarkError(f"{name} {what}: its figure would mean nothing")
@@ -171,6 +233,11 @@ CHECKS: dict[str, Callable[[Target, str], Any]] = {
     "retry": retry_repeats,
     "bulkhead": bulkhead_is_full,
     "timeout": time_limit_ends,
+    "hedge": hedge_copies,
+    "fallback": fallback_answers,
+    "adaptive_limit": bulkhead_is_full,
+    "shed": queue_holds_calls,
+    "adaptive_throttle": throttle_refuses,
     "standard": retry_repeats,
     "standard.untimed": retry_repeats,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from escala.http.pure.asked import NOTHING_ASKED
-from escala.http.pure.flight import Part
+from escala.caching.pure.flight import Part
 from escala.http.shared_answers import Lead, SharedAnswers, Wait
 
 

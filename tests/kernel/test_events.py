@@ -34,9 +34,9 @@ OPENED, FORCED, CLOSED = (
 
 @pytest.fixture(autouse=True)
 def no_listener_stays() -> Iterator[None]:
-    before = events._listeners
+    before = events.listeners
     yield
-    assert events._listeners is before or events._listeners == before
+    assert events.listeners is before or events.listeners == before
 
 
 def test_an_event_is_frozen() -> None:

@@ -14,7 +14,7 @@ from escala.errors import DeadlineExceeded, EscalaError
 from escala.http.cache_load import CacheLoad
 from escala.http.cache_replies import Replies, Visit
 from escala.http.message import Response, plain
-from escala.http.pure.flight import Part
+from escala.caching.pure.flight import Part
 from escala.http.pure.reuse import FAILURES, Use, use
 from escala.http.pure.validators import contradicts
 from escala.http.shared_answers import (

@@ -11,7 +11,7 @@ import msgspec
 from escala.http.cache_storage import CacheStorage
 from escala.http.pure.asked import Asked
 from escala.http.pure.fields import Headers
-from escala.http.pure.flight import Flight, Part, Seat
+from escala.caching.pure.flight import Flight, Part, Seat
 from escala.http.pure.flight_table import FlightTable
 from escala.http.pure.invalidation import Effect
 from escala.http.pure.reuse import Use, rescues, use_paused

@@ -25,27 +25,27 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _lock = threading.Lock()
-_listeners: tuple[tuple[type[Event], Callable[[Any], None]], ...] = ()
+listeners: tuple[tuple[type[Event], Callable[[Any], None]], ...] = ()
 
 
 def subscribe(kind: type[E], listener: Callable[[E], None]) -> Callable[[], None]:
     """Call `listener` with every event of `kind` (`Event` for all); returns the way to stop."""
-    global _listeners  # noqa: PLW0603  replaced as a whole, so `publish` reads it without a lock
+    global listeners  # noqa: PLW0603  replaced as a whole, so `publish` reads it without a lock
     entry = (kind, listener)
     with _lock:
-        _listeners = (*_listeners, entry)
+        listeners = (*listeners, entry)
 
     def unsubscribe() -> None:
-        global _listeners  # noqa: PLW0603
+        global listeners  # noqa: PLW0603
         with _lock:
-            _listeners = tuple(other for other in _listeners if other is not entry)
+            listeners = tuple(other for other in listeners if other is not entry)
 
     return unsubscribe
 
 
 def publish(event: Event) -> None:
     """Hand `event` to every listener of its type."""
-    for kind, listener in _listeners:
+    for kind, listener in listeners:
         if isinstance(event, kind):
             try:
                 listener(event)

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from escala.http.pure.flight import Flight
+from escala.caching.pure.flight import Flight
 
 R = TypeVar("R")
 P = TypeVar("P")

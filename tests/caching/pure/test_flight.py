@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from escala.http.pure.flight import Flight, Part, Seat
+from escala.caching.pure.flight import Flight, Part, Seat
 
 
 def test_all_who_wait_get_the_result() -> None:

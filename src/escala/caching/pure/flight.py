@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 R = TypeVar("R")
 P = TypeVar("P")
@@ -40,7 +40,7 @@ class Flight(Generic[V, P, R]):
 
     __slots__ = ("_seats", "key", "result", "variant")
 
-    def __init__(self, key: bytes, variant: V) -> None:
+    def __init__(self, key: Any, variant: V) -> None:  # noqa: ANN401  whatever its table has for keys
         self.key, self.variant = key, variant
         self.result: R | None = None
         self._seats: dict[Seat[P], None] = {}

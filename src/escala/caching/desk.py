@@ -1,0 +1,115 @@
+"""What a cache does for a caller, in either colour: find, load, count, and tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from escala.caching.answer import Answer
+from escala.caching.events import CacheMissed, CacheServed
+from escala.caching.landing import Landing
+from escala.caching.levels import Levels
+from escala.caching.pure.entry import ABSENT, Entry
+from escala.caching.reader import Reader
+from escala.caching.rules import Load, Rules
+from escala.kernel import events
+from escala.kernel.events import publish
+from escala.kernel.runtime import Runtime
+
+
+class Desk:
+    """Where `Cache`, its memos and its batches come to. Keys are `checked`."""
+
+    def __init__(self, levels: Levels) -> None:
+        self._name, self._reader = levels.name, Reader(levels)
+        self.tally, self.hit = levels.tally, levels.first.hit
+
+    async def value(
+        self,
+        key: str,
+        load: Load | None,
+        rules: Rules,
+        runtime: Runtime,
+        default: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """The value of a key; `default` if there is none."""
+        entry = (await self._landing(key, load, rules, runtime)).entry
+        return default if entry is None or entry.value is ABSENT else entry.value
+
+    async def values(
+        self, parts: Mapping[str, Any], load: Load, rules: Rules, runtime: Runtime
+    ) -> dict[str, Any]:
+        """The values of several keys, `ABSENT` where there is none; or the first one's error."""
+        landings = await self._reader.serve(parts, load, rules, runtime)
+        now = runtime.now()
+        for key, landing in landings.items():
+            self._tell(key, landing, now)
+        for landing in landings.values():
+            if landing.error is not None:
+                raise landing.error
+        return {
+            key: ABSENT if landing.entry is None else landing.entry.value
+            for key, landing in landings.items()
+        }
+
+    async def renewed(self, key: str, load: Load, rules: Rules, runtime: Runtime) -> Any:  # noqa: ANN401
+        """The value of a key, loaded now."""
+        landing = await self._reader.renew(key, None, load, rules, runtime)
+        self._tell(key, landing, runtime.now())
+        if landing.error is not None:
+            raise landing.error
+        entry = landing.entry
+        return None if entry is None or entry.value is ABSENT else entry.value
+
+    async def answer(self, key: str, load: Load | None, rules: Rules, runtime: Runtime) -> Answer:
+        """The value of a key, with what is known of it."""
+        landing = await self._landing(key, load, rules, runtime)
+        entry = landing.entry
+        if entry is None or entry.value is ABSENT:
+            return Answer(value=None, source="none")
+        age = max(0.0, runtime.now() - entry.born)
+        return Answer(value=entry.value, source=landing.source, age=age, why=landing.why)
+
+    async def _landing(
+        self, key: str, load: Load | None, rules: Rules, runtime: Runtime
+    ) -> Landing:
+        if load is None:
+            landing = await self._reader.look(key, rules, runtime)
+        else:
+            landing = (await self._reader.serve({key: None}, load, rules, runtime))[key]
+        self._tell(key, landing, runtime.now())
+        if landing.error is not None:
+            raise landing.error
+        return landing
+
+    def _tell(self, key: str, landing: Landing, now: float) -> None:
+        """Count what a caller got, and tell who listens."""
+        tally, entry = self.tally, landing.entry
+        if entry is None:
+            tally.misses += 1
+            if events.listeners and landing.error is None:
+                publish(CacheMissed(name=self._name, at=now, key=key))
+            return
+        age = max(0.0, now - entry.born)
+        if landing.source == "l1":
+            tally.hits += 1
+        elif landing.source == "stale":
+            tally.stale += 1
+            tally.oldest_stale = max(tally.oldest_stale, now - entry.fresh_until)
+        else:
+            tally.misses += 1
+        if events.listeners:
+            publish(
+                CacheServed(
+                    name=self._name,
+                    at=now,
+                    key=key,
+                    source=landing.source,
+                    age=age,
+                    why=landing.why,
+                )
+            )
+
+    def told(self, key: str, entry: Entry, now: float) -> None:
+        """Tell who listens of a hit; called when someone does."""
+        publish(CacheServed(name=self._name, at=now, key=key, source="l1", age=now - entry.born))

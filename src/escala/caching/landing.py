@@ -1,0 +1,58 @@
+"""What a load brings to all who wait for it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+from escala.caching.pure.entry import Entry
+from escala.caching.pure.flight import Flight, Seat
+from escala.caching.pure.use import Use
+from escala.caching.pure.versions import Mark
+from escala.kernel.runtime import Parker
+
+Source: TypeAlias = Literal["l1", "l2", "load", "stale", "none"]
+
+
+class Landing(NamedTuple):
+    """An entry, an error, or neither: there is no value."""
+
+    entry: Entry | None = None
+    error: BaseException | None = None
+    source: Source = "load"
+    why: str = ""  # of a stale value: why it is given all the same
+
+
+NOTHING = Landing()
+Trail: TypeAlias = Flight[Mark, Parker, Landing]
+CacheSeat: TypeAlias = Seat[Parker]
+
+_SERVES = frozenset((Use.FRESH, Use.EARLY, Use.REVALIDATE, Use.PAUSED))
+
+
+class Boarding(NamedTuple):
+    """What a caller finds who wants a key.
+
+    - `entry`, and no `flight`: give it.
+    - `flight`, and no `seat`: load, as its leader. If the `use` of the entry says so, give the
+      entry meanwhile.
+    - `seat`: wait for the flight. The entry, if there is one, is stale, and better than nothing.
+
+    `mark` is from when the caller asked.
+    """
+
+    key: str
+    use: Use
+    mark: Mark
+    entry: Entry | None = None
+    flight: Trail | None = None
+    seat: CacheSeat | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether the entry may be given before there is news."""
+        return self.use in _SERVES
+
+    @property
+    def leads(self) -> bool:
+        """Whether the caller has to load, or to have someone load."""
+        return self.flight is not None and self.seat is None

@@ -1,0 +1,1 @@
+"""The decisions of caching: no clock, no lock, no I/O."""

@@ -1,0 +1,230 @@
+"""One trip for some keys: to the second level, to the source for what it lacks, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from escala.caching.events import CacheLoaded, CacheLoadFailed
+from escala.caching.landing import NOTHING, Landing, Trail
+from escala.caching.levels import Levels
+from escala.caching.pure.blob import Mark
+from escala.caching.pure.entry import ABSENT, Entry
+from escala.caching.pure.use import Use, use_of
+from escala.caching.rules import Load, Rules
+from escala.caching.value_store import Found, Put
+from escala.errors import DeadlineExceeded
+from escala.kernel.context import deadline
+from escala.kernel.events import publish
+from escala.kernel.runtime import Runtime
+
+_PAUSE = 1.0  # seconds in which a source that failed is not asked again, if there is a stale value
+_LEASE = 10.0  # seconds that a load has before another process may begin one, if no one says more
+_FIRST_LOOK, _LAST_LOOK = 0.005, 0.1  # seconds between looks at what another process is loading
+
+
+class Want:
+    """One key that this trip is for."""
+
+    __slots__ = ("early", "flight", "key", "lease", "mark", "part")
+
+    def __init__(self, key: str, part: Hashable, flight: Trail, *, early: bool = False) -> None:
+        self.key, self.part, self.flight, self.early = key, part, flight, early
+        self.lease: bytes | None = None
+        self.mark: Mark | None = None
+
+
+class Trip:
+    """Lands every one of its flights, or gives them up when it cannot go on.
+
+    `anew`: whatever the second level has is out of date.
+    """
+
+    def __init__(
+        self, levels: Levels, wants: list[Want], load: Load, rules: Rules, *, anew: bool = False
+    ) -> None:
+        self._levels, self._first, self._second = levels, levels.first, levels.second
+        self._load, self._rules = load, rules
+        self._open: dict[str, Want] = {want.key: want for want in wants}
+        self._times, self._anew = rules.times, anew
+
+    async def run(self, runtime: Runtime) -> None:
+        """Go, and return when all that can be stored is stored."""
+        try:
+            await self._go(runtime)
+        except DeadlineExceeded:
+            if self._open:  # else all have what they came for, and only the storing was cut short
+                raise
+        finally:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Let others lead what has not landed; nothing is left to do when all has."""
+        while self._open:
+            _, want = self._open.popitem()
+            self._first.give_up(want.flight)
+
+    async def _go(self, runtime: Runtime) -> None:
+        second = self._second
+        waiting, pause = list(self._open.values()), _FIRST_LOOK
+        patience = runtime.now() + self._times.wait
+        while waiting:
+            at = runtime.now()
+            found = None
+            if second is not None:
+                keys = [want.key for want in waiting]
+                if self._anew:
+                    found = await second.claim(keys, self._lease, runtime)
+                else:
+                    early = any(want.early for want in waiting)
+                    found = await second.read(keys, self._lease, runtime, early=early)
+            if found is None:
+                await self._ask(waiting, runtime)
+                return
+            mine, waiting = self._sorted(waiting, found, at, patience)
+            if mine:
+                await self._ask(mine, runtime)
+            if waiting:
+                await runtime.sleep(min(pause, max(each.wait for each in found) or pause))
+                pause = min(2 * pause, _LAST_LOOK)
+
+    @property
+    def _lease(self) -> float:
+        return max(_LEASE, 1.5 * (self._times.hard_timeout or 0.0))
+
+    def _sorted(
+        self, wants: list[Want], found: list[Found], at: float, patience: float
+    ) -> tuple[list[Want], list[Want]]:
+        """Land what the store has; what is left to load here, and what another one is loading."""
+        mine, others = [], []
+        for want, each in zip(wants, found, strict=True):
+            want.lease, want.mark = each.token, each.mark
+            entry = None
+            if each.blob is not None:
+                entry = self._levels.read(
+                    want.key, each.blob, self._rules, mark=each.mark, now=at, expired=each.expired
+                )
+            if entry is not None and self._landed(want, entry, at):
+                continue
+            if want.lease is not None or each.wait <= 0 or at >= patience:
+                mine.append(want)
+            else:
+                others.append(want)
+        return mine, others
+
+    def _landed(self, want: Want, entry: Entry, at: float) -> bool:
+        """Give what the store has to who waits; whether that is all for this key."""
+        use = use_of(entry, now=at, draw=1.0)
+        if use is Use.FRESH or (use is Use.EARLY and not want.early):
+            if want.early and at >= entry.until:
+                return False
+            self._levels.tally.l2_hits += 1
+            self._close(want, Landing(entry, source="l2"), at)
+            return True
+        if use is Use.REVALIDATE:
+            landing = Landing(entry, source="stale", why="news of it is being asked for")
+            self._first.land(want.flight, landing, now=at, on=True)
+            if want.lease is None:
+                self._close(want, landing, at)
+                return True
+        elif use is Use.RESCUE:
+            self._first.offer(want.flight, entry, now=at)
+        return False
+
+    def _close(self, want: Want, landing: Landing, now: float, *, keep: bool = True) -> bool:
+        self._open.pop(want.key, None)
+        return self._first.land(want.flight, landing, now=now, keep=keep)
+
+    # Loading
+
+    async def _ask(self, wants: list[Want], runtime: Runtime) -> None:
+        began = runtime.now()
+        try:
+            values = await self._loaded([want.part for want in wants], runtime, began)
+        except Exception as error:
+            if isinstance(error, DeadlineExceeded) and deadline() <= runtime.now():
+                raise  # it was the leader's own time that was up: someone else may have more
+            await self._failed(wants, error, runtime)
+            return
+        except asyncio.CancelledError as error:
+            if _being_cancelled():
+                raise
+            await self._failed(wants, error, runtime)  # it has cancelled itself
+            return
+        now = runtime.now()
+        took = now - began
+        tally = self._levels.tally
+        tally.loads += 1
+        tally.load_seconds += took
+        puts, spare = [], []
+        for want, value in zip(wants, values, strict=True):
+            put = self._brought(want, value, began, took, now)
+            if put is not None:
+                puts.append(put)
+            elif want.lease is not None:
+                spare.append((want.key, want.lease))
+        if self._second is not None:
+            if puts:
+                await self._second.keep(puts, runtime)
+            await self._second.release(spare, runtime)
+
+    async def _loaded(self, parts: list[Hashable], runtime: Runtime, began: float) -> Sequence[Any]:
+        hard = self._times.hard_timeout
+        if hard is None:
+            return await self._load(parts)
+        return await runtime.race(lambda: self._load(parts), began + hard)
+
+    def _brought(
+        self,
+        want: Want,
+        value: Any,
+        began: float,
+        took: float,
+        now: float,
+    ) -> Put | None:
+        """Land one value that was loaded; what to put into the second level."""
+        levels, key = self._levels, want.key
+        if value is ABSENT and not self._times.negative_ttl:
+            self._close(want, NOTHING, now)
+            return None
+        try:
+            made = levels.made(
+                key, value, self._rules, born=began, took=took, encode=want.lease is not None
+            )
+        except Exception as error:  # noqa: BLE001  of the codec, or of the user's functions
+            self._close(want, Landing(error=error), now)
+            return None
+        kept = self._close(want, Landing(made.entry), now, keep=made.keep)
+        if not kept:
+            levels.tally.unkept += 1
+        publish(CacheLoaded(name=levels.name, at=now, key=key, took=took, kept=kept))
+        return levels.put(key, made, want.mark, want.lease) if kept else None
+
+    async def _failed(self, wants: list[Want], error: BaseException, runtime: Runtime) -> None:
+        now, levels = runtime.now(), self._levels
+        levels.tally.load_errors += 1
+        cause = f"{type(error).__name__}: {error}"[:200]
+        leases = []
+        for want in wants:
+            entry = self._first.rescue(want.flight, now=now, pause=_PAUSE)
+            if entry is None:
+                landing = Landing(error=error)
+            else:
+                levels.tally.rescued += 1
+                landing = Landing(entry, source="stale", why=f"asking failed: {cause}")
+            self._close(want, landing, now, keep=False)
+            publish(
+                CacheLoadFailed(
+                    name=levels.name, at=now, key=want.key, cause=cause, rescued=entry is not None
+                )
+            )
+            if want.lease is not None:
+                leases.append((want.key, want.lease))
+        if self._second is not None:
+            await self._second.release(leases, runtime)
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
