@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import socket
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from benchmarks.limiting_peers import OURS, OVER_REDIS, Peer, admitted
 from benchmarks.limiting_stores import (
@@ -31,6 +34,8 @@ GOALS = {
     "token_bucket.redis.bytes_per_key": Goal(most=64),
 }
 PATIENCE = 10.0
+MANY = 10_000
+PING = b"*1\r\n$4\r\nPING\r\n"
 
 
 def measure(report: Report, *, quick: bool) -> None:
@@ -41,11 +46,13 @@ def measure(report: Report, *, quick: bool) -> None:
         report.absent["redis"] = str(error)
         return
     say("over Redis")
-    with Servers() as servers, asyncio.Runner() as loop:
+    with Servers() as servers, asyncio.Runner() as loop, contextlib.ExitStack() as stack:
         url = start(servers)
         with redis.Redis.from_url(url) as client:
             peers = [OURS, *(peer for peer in OVER_REDIS if _is_there(peer, url, report))]
             cases = [case for peer in peers for case in cases_of(peer, "redis", url, loop)]
+            cases.append(_many_keys(url))
+            cases.append(_bare(url, stack))
             take_turns(cases, lambda: _server_cpu(client), quick=quick)
             tell(cases, report)
             _compare(cases, report)
@@ -77,6 +84,31 @@ def _is_there(peer: Peer, url: str, report: Report) -> bool:
         report.absent[peer.package] = str(error)
         return False
     return True
+
+
+def _many_keys(url: str) -> Case:
+    """Our limiter, asked for so many keys in turn that none is asked for again soon."""
+    take, following = OURS.make("sync", url, NEVER), itertools.cycle(range(MANY)).__next__
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            take(f"client-{following()}")
+
+    return Case("token_bucket.redis.many_keys", run)
+
+
+def _bare(url: str, stack: contextlib.ExitStack) -> Case:
+    """What sending and receiving cost, whatever is sent."""
+    place = urlsplit(url)
+    link = stack.enter_context(socket.create_connection((place.hostname, place.port)))
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            link.sendall(PING)
+            link.recv(64)
+
+    return Case("socket.redis", run)
 
 
 def _server_cpu(client: Any) -> float:  # noqa: ANN401  redis has its own types

@@ -178,8 +178,8 @@ def interlock_fallback(_colour: str) -> Wrap:
 def hyx_fallback(_colour: str) -> Wrap:
     from hyx.fallback import fallback
 
-    async def handler(_result: object, *_args: object, **_kwargs: object) -> None:
-        pass
+    async def handler(result: object, *_args: object, **_kwargs: object) -> None:
+        """Answer in place of a call that failed."""
 
     return fallback(handler, on=ConnectionError)
 

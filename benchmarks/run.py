@@ -27,6 +27,7 @@ REGISTRY = {
     "kernel": "benchmarks.kernel",
     "resilience": "benchmarks.resilience",
     "limiting": "benchmarks.limiting",
+    "caching": "benchmarks.caching",
     "gateway": "benchmarks.gateway",
     "endurance": "benchmarks.endurance",
 }

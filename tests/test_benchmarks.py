@@ -199,7 +199,7 @@ def test_unknown_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as stop:
         run.main(["gatway"])
     assert stop.value.code == 2
-    assert "there are kernel, resilience, limiting, gateway, endurance" in capsys.readouterr().err
+    assert "there are kernel, resilience, limiting, caching, gateway, endurance" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(run.REGISTRY))

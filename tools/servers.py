@@ -165,7 +165,7 @@ SERVERS = (
     ),
     Server(
         name="PostgreSQL",
-        purposes=TESTS | CORE,
+        purposes=TESTS | CORE | BENCH,
         version=program("postgres", "--version", places="/usr/lib/postgresql/*/bin/postgres"),
         get=apt("postgresql"),
     ),
