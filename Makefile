@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types contracts pytest docs plots bench servers mutants pins clean
+.PHONY: help demo test lint types contracts pytest crash docs plots bench servers mutants pins clean
 
 VENV := .venv
 BENCH := .venv-bench
@@ -13,6 +13,7 @@ help:
 	@echo "make demo      real traffic and real faults, with and without Escala (LOG= SECONDS= SEED= ARGS=)"
 	@echo "make test      lint, types, import contracts, docs, all tests"
 	@echo "make lint      style; 'make types', 'make contracts', 'make pytest' run one check alone (ARGS=)"
+	@echo "make crash     SIGKILL at a thousand random points, and nothing acknowledged is lost (POINTS=)"
 	@echo "make bench     measure Escala and its peers side by side (NAME= for one)"
 	@echo "make docs      build the documentation into site/"
 	@echo "make plots     draw the catalogue's pictures (NAME= for those of one page)"
@@ -45,6 +46,11 @@ pytest:
 	@sh tools/venv.sh $(VENV) test
 	@$(VENV)/bin/python tools/servers.py --for core --quiet
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
+
+crash:
+	@sh tools/venv.sh $(VENV) test
+	ESCALA_CRASH_POINTS=$(or $(POINTS),1000) $(VENV)/bin/python -m pytest \
+		tests/crash/test_write_behind_killed.py $(ARGS)
 
 docs:
 	@sh tools/venv.sh $(VENV) docs

@@ -98,17 +98,16 @@ def s3_fifo(trace: Sequence[int], size: int) -> float:
     from escala.caching.pure.s3_fifo import S3Fifo
 
     level, terms, hits = S3Fifo(max_entries=size), Terms(60.0), 0
-    table = level.table
     for key in trace:
-        entry = table.get(key)
+        entry = level.table.get(key)
         if entry is None:
             level.put(Entry(key, None, until=60.0, terms=terms), 0.0)
             continue
         hits += 1
         if entry.visits < MOST_VISITS:
             entry.visits += 1
-    if len(table) > size:
-        raise BenchmarkError(f"the level holds {len(table)} entries, not {size}")
+    if len(level.table) > size:
+        raise BenchmarkError(f"the level holds {len(level.table)} entries, not {size}")
     return 100 * hits / len(trace)
 
 

@@ -8,7 +8,7 @@ says. A memo's maker takes a function of one number and gives it back with a cac
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import functools
 import threading
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ def theine_cache(size: int) -> tuple[Get, Put]:
     import theine
 
     cache: Any = theine.Cache(size)
-    ttl = datetime.timedelta(seconds=TTL)
+    ttl = dt.timedelta(seconds=TTL)
 
     def get(key: str) -> Any:  # noqa: ANN401
         value, _found = cache.get(key)
@@ -119,7 +119,7 @@ def theine_cache(size: int) -> tuple[Get, Put]:
 def theine_memo(size: int, fn: Callable[[int], Any]) -> Callable[[int], Any]:
     import theine
 
-    made: Any = theine.Memoize(size, datetime.timedelta(seconds=TTL))(fn)
+    made: Any = theine.Memoize(size, dt.timedelta(seconds=TTL))(fn)
     made.key(lambda number: f"item:{number}")
     return made
 

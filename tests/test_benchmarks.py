@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from benchmarks import (
     byte_server,
+    caching,
+    caching_hit_ratio,
+    caching_peers,
     calls,
     gateway,
     limiting,
@@ -199,7 +202,10 @@ def test_unknown_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as stop:
         run.main(["gatway"])
     assert stop.value.code == 2
-    assert "there are kernel, resilience, limiting, caching, gateway, endurance" in capsys.readouterr().err
+    assert (
+        "there are kernel, resilience, limiting, caching, gateway, endurance"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("name", sorted(run.REGISTRY))
@@ -277,6 +283,56 @@ def test_a_policy_that_works_passes_its_check(policy: str, colour: str) -> None:
         case = target.Target(colour).case("works", make(), policy, loop)
         assert case.run(10) >= 0
         case.check()
+
+
+@pytest.mark.parametrize("peer", caching_peers.PEERS, ids=lambda peer: peer.package)
+def test_every_peers_cache_passes_its_check(peer: caching_peers.Peer) -> None:
+    with asyncio.Runner() as loop:
+        for case in (*caching._peer(peer, 200, loop), *caching._peer_memo(peer, loop)):
+            assert case.run(10) >= 0
+            case.check()
+
+
+def test_a_cache_that_keeps_nothing_is_noticed() -> None:
+    def forgetful(size: int) -> tuple[caching_peers.Get, caching_peers.Put]:
+        return (lambda key: None), (lambda key, value: None)
+
+    lax = caching_peers.Peer("lax", forgetful, lambda size, fn: fn)
+    with asyncio.Runner() as loop:
+        case, *_ = caching._peer(lax, 200, loop)
+        with pytest.raises(BenchmarkError, match="lax gave None for 'item:"):
+            case.check()
+        (memo,) = caching._peer_memo(lax, loop)
+        with pytest.raises(BenchmarkError, match="asked 3 times, not once"):
+            memo.check()
+
+
+def test_our_caches_pass_their_checks() -> None:
+    with asyncio.Runner() as loop:
+        for case in (*caching._hits(200, loop), caching._evict(200), *caching._memos(loop)):
+            assert case.run(200) >= 0
+            case.check()
+
+
+def test_hit_ratios_are_of_the_traces_they_are_said_to_be_of() -> None:
+    assert caching_hit_ratio.synthetic("loop", 1300)[1199:1202] == [1199, 0, 1]
+    assert caching_hit_ratio.lru([1, 2, 1, 3, 2, 1], 2) == pytest.approx(100 / 6)
+    assert caching_hit_ratio.s3_fifo([1, 2, 1, 2], 2) == 50
+    scanned = caching_hit_ratio.synthetic("zipf_and_scan", 1000)
+    assert scanned[::2] == caching_hit_ratio.synthetic("zipf", 1000)[:500]
+    assert len(set(scanned[1::2])) == 500
+    assert list(caching_hit_ratio._pages("7 3 0 1")) == [7, 8, 9]
+
+
+def test_a_trace_that_is_not_there_is_said_to_be_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(caching_hit_ratio.ELSEWHERE, str(tmp_path / "none.zst"))
+    monkeypatch.setattr(caching_hit_ratio, "SYNTHETIC", ())
+    report = Report()
+    caching_hit_ratio.measure(report, quick=True)
+    assert "none.zst" in report.absent["the OLTP trace"]
+    assert report.metrics == {}
 
 
 def _spelled(peer: resilience_peers.Peer | limiting_peers.Peer) -> str:

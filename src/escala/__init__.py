@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from escala import errors as errors
     from escala.balancing import HealthCheck, LeastConnections, RoundRobin, Upstream
+    from escala.caching import L1, Answer, Cache, Codec, Lifetime, codec_of
     from escala.kernel.context import Request
     from escala.kernel.policy import Policy
     from escala.kernel.runtime import time_left
@@ -44,15 +45,20 @@ if TYPE_CHECKING:
 _HOMES = {
     "AdaptiveLimit": "escala.resilience",
     "AdaptiveThrottle": "escala.resilience",
+    "Answer": "escala.caching",
     "Bulkhead": "escala.resilience",
+    "Cache": "escala.caching",
     "CircuitBreaker": "escala.resilience",
+    "Codec": "escala.caching",
     "Deadline": "escala.resilience",
     "Fallback": "escala.resilience",
     "FixedWindow": "escala.limiting",
     "HealthCheck": "escala.balancing",
     "Hedge": "escala.resilience",
+    "L1": "escala.caching",
     "LeakyBucket": "escala.limiting",
     "LeastConnections": "escala.balancing",
+    "Lifetime": "escala.caching",
     "Policy": "escala.kernel.policy",
     "RateLimiter": "escala.limiting",
     "Request": "escala.kernel.context",
@@ -67,15 +73,20 @@ _HOMES = {
     "Timeout": "escala.resilience",
     "TokenBucket": "escala.limiting",
     "Upstream": "escala.balancing",
+    "codec_of": "escala.caching",
     "standard": "escala.resilience",
     "time_left": "escala.kernel.runtime",
 }
 
 __all__ = [
+    "L1",
     "AdaptiveLimit",
     "AdaptiveThrottle",
+    "Answer",
     "Bulkhead",
+    "Cache",
     "CircuitBreaker",
+    "Codec",
     "Deadline",
     "Fallback",
     "FixedWindow",
@@ -83,6 +94,7 @@ __all__ = [
     "Hedge",
     "LeakyBucket",
     "LeastConnections",
+    "Lifetime",
     "Policy",
     "RateLimiter",
     "Request",
@@ -98,6 +110,7 @@ __all__ = [
     "TokenBucket",
     "Upstream",
     "__version__",
+    "codec_of",
     "standard",
     "time_left",
 ]

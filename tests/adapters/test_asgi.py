@@ -85,7 +85,7 @@ def test_every_answer_tells_how_the_limit_stands(world: VirtualRuntime) -> None:
         "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
         "title": "Request cannot be satisfied as assigned quota has been exceeded",
         "status": 429,
-        "detail": "shop: the limit of 2/min is used up; try again in 30 s",
+        "detail": "shop: the limit of 2/min is used up for this client_ip; try again in 30 s",
         "violated-policies": ["shop"],
     }
     world.advance(29.5)
@@ -131,6 +131,23 @@ def test_another_refusal_is_503(world: VirtualRuntime) -> None:
         "status": 503,
         "detail": "guard: the circuit was switched to forced_open",
     }
+
+
+def test_a_limit_whose_store_is_away_does_not_claim_to_be_used_up(world: VirtualRuntime) -> None:
+    closed = TokenBucket("10/s", store="redis://127.0.0.1:1", away="closed", name="shop")
+
+    async def main() -> Served:
+        for _ in range(3):
+            await closed.aacquire()
+        return await ask(AsgiMiddleware(tea, closed))
+
+    refused = world.run(main())
+    assert refused.status == 429
+    said = json.loads(refused.body)
+    assert said["detail"].startswith(
+        "shop: the store in which the limit of 10/s is counted is away; try again in "
+    )
+    assert said["violated-policies"] == ["shop"]
 
 
 def test_the_app_s_own_refusals_are_told_as_well(world: VirtualRuntime) -> None:

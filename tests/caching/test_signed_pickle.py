@@ -123,6 +123,6 @@ def test_a_weak_secret_is_refused(secret: Any, found: str) -> None:
 
 def test_a_secret_is_never_shown() -> None:
     codec = made([NEW, OLD])
-    assert repr(codec) == "<codec pickle with 2 secrets>"
+    assert repr(codec) == "<codec pickle, secrets: 2>"
     assert "nnn" not in f"{codec!r} {codec}"
     made("é" * 16)

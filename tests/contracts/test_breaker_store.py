@@ -16,8 +16,9 @@ from tests.servers.redis_server import RedisServer
 
 from escala import CircuitBreaker
 from escala.errors import CircuitOpen, StoreUnavailable
+from escala.kernel.events import subscribe
 from escala.kernel.runtime import LoopRuntime, ThreadRuntime, drive
-from escala.resilience import BreakerState
+from escala.resilience import BreakerState, BreakerStoreChanged
 from escala.resilience.breaker_store import BreakerStore, read
 from escala.resilience.pure.shared_breaker import Answer, Errand, Question
 
@@ -271,3 +272,21 @@ def test_a_redis_that_hangs_costs_one_call_its_timeout(own_redis: RedisServer, c
         finally:
             own_redis.resume()
             breaker.close()
+
+
+def test_a_redis_that_refuses_the_login_is_told_with_the_reason(colour: str) -> None:
+    told: list[BreakerStoreChanged] = []
+    stop = subscribe(BreakerStoreChanged, told.append)
+    with redis_server.running("--requirepass", "right") as server, asyncio.Runner() as loop:
+        url = server.url.replace("redis://", "redis://:secret@")
+        breaker = CircuitBreaker(store=url + PATIENT, refresh="10ms", name="shop")
+        call = calls(breaker, colour, loop)
+        assert call(int) == 0
+        time.sleep(0.02)
+        assert call(int) == 0
+        breaker.close()
+    stop()
+    assert [(each.name, each.away) for each in told] == [("shop", True)]
+    assert "WRONGPASS" in told[0].reason
+    assert told[0].reason.endswith(": see the user and the password in the URL")
+    assert "secret" not in told[0].reason

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -45,14 +47,14 @@ SPOILS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _as_thread(ask: Callable[[Runtime], Awaitable[Any]]) -> Any:
+def as_thread(ask: Callable[[Runtime], Awaitable[Any]]) -> Any:
     async def body() -> Any:
         return await ask(colours.thread)
 
     return drive(body())
 
 
-def _as_task(ask: Callable[[Runtime], Awaitable[Any]]) -> Any:
+def as_task(ask: Callable[[Runtime], Awaitable[Any]]) -> Any:
     async def body() -> Any:
         return await ask(colours.loop)
 
@@ -94,11 +96,16 @@ class Listening:
     def regained(self) -> None:
         self.turns.append("regained")
 
+    @property
+    def hears(self) -> bool:
+        """Memory is heard from the start, and says nothing."""
+        return self.turns[-1:] != ["lost"]
+
 
 class Talker:
     """A store, asked in one colour."""
 
-    def __init__(self, store: ValueStore, ask: Ask) -> None:
+    def __init__(self, store: Any, ask: Ask) -> None:
         self.store, self.ask = store, ask
 
     def read(self, *keys: str, lease: float = LEASE, early: bool = False) -> list[Found]:
@@ -151,6 +158,57 @@ def everything(*, soft: bool = False) -> Signal:
     return Signal("all", "", soft)
 
 
+FORKS = """
+import os, sys, time
+from escala.caching.value_store import Signal, open_value_store
+from escala.kernel.runtime import colours, drive
+
+parent = os.getpid()
+
+def say(*words):
+    me = "parent" if os.getpid() == parent else "child"
+    os.write(1, (" ".join([me, *words]) + chr(10)).encode())
+
+class Ear:
+    def heard(self, signals):
+        say(*[signal.name for signal in signals])
+    def lost(self):
+        say("lost")
+    def regained(self):
+        say("regained")
+
+def wait(seconds):
+    time.sleep(seconds)
+
+store = open_value_store(sys.argv[1], "c", "a1")
+store.listen(Ear())
+drive(store.invalidate([Signal("key", "mine")], colours.thread))
+wait(0.3)
+if os.fork() == 0:
+    wait(0.3)
+    say("asks")
+    drive(store.read(["ann"], 0.0, colours.thread))
+    wait(0.5)
+    store.close()
+    wait(0.1)
+    os._exit(0)
+wait(0.7)
+other = open_value_store(sys.argv[1], "c", "b2")
+drive(other.invalidate([Signal("key", "theirs")], colours.thread))
+os.wait()
+store.close()
+"""
+
+
+def lines_of_a_fork(url: str) -> dict[str, list[str]]:
+    ran = subprocess.run(
+        [sys.executable, "-c", FORKS, url], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert ran.stderr == ""
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    return {who: [what for me, what in lines if me == who] for who in ("parent", "child")}
+
+
 class ValueStoreContract:
     """`opened`, which opens a store for a writer, is the subclass's fixture."""
 
@@ -166,7 +224,7 @@ class ValueStoreContract:
         """Change the bytes that the engine keeps for a key."""
         raise AssertionError("the subclass knows")
 
-    @pytest.fixture(params=[_as_thread, _as_task], ids=["sync", "async"])
+    @pytest.fixture(params=[as_thread, as_task], ids=["sync", "async"])
     def ask(self, request: pytest.FixtureRequest) -> Ask:
         ask: Ask = request.param
         return ask
@@ -207,7 +265,7 @@ class ValueStoreContract:
         each = [stores(f"w{nth}") for nth in range(4)]
 
         def load(store: ValueStore) -> None:
-            found.extend(_as_thread(lambda on: store.read(["ann"], LEASE, on)))
+            found.extend(as_thread(lambda on: store.read(["ann"], LEASE, on)))
 
         threads = [threading.Thread(target=load, args=(store,)) for store in each * 3]
         for thread in threads:
@@ -482,6 +540,33 @@ class ValueStoreContract:
         time.sleep(0.06)
         assert one.put(claimed)
 
+    @pytest.mark.parametrize("soft", [False, True], ids=["delete", "expire"])
+    @pytest.mark.parametrize("signal", [tag(), everything()], ids=lambda each: each.kind)
+    def test_what_is_loaded_during_a_hold_off_of_its_tag_is_not_stored(
+        self, one: Talker, two: Talker, signal: Signal, soft: bool
+    ) -> None:
+        two.invalidate(signal._replace(soft=soft), hold=0.1)
+        two.invalidate(signal._replace(soft=soft), hold=0.01)
+        (during,) = one.read("ann")
+        time.sleep(0.11)
+        assert not one.put(during, "ann", "s", "t")
+        (after,) = one.read("ann")
+        assert one.put(after, "ann", "s", "t")
+        two.invalidate(tag("other"), hold=5.0)
+        (other,) = one.read("bob")
+        assert one.put(other, "bob", "t")
+
+    def test_a_hold_off_outlives_its_tag(self, one: Talker, two: Talker) -> None:
+        for store in (one.store, two.store):
+            self.few_tags(store, 2)
+        two.invalidate(tag("t"), hold=5.0)
+        two.invalidate(tag("a"), tag("b"), tag("c"))
+        (found,) = one.read("ann")
+        assert not one.put(found, "ann", "t")
+        two.invalidate(everything())
+        (found,) = one.read("ann")
+        assert not one.put(found, "ann", "t")
+
     def test_of_too_many_tags_none_is_remembered(self, one: Talker, two: Talker) -> None:
         for store in (one.store, two.store):
             self.few_tags(store, 3)
@@ -542,7 +627,7 @@ class ValueStoreContract:
         mine, other = Listening(), Listening()
         one.store.listen(mine)
         two.store.listen(other)
-        until(lambda: [*mine.turns, "regained"][-1] == [*other.turns, "regained"][-1] == "regained")
+        until(lambda: mine.hears and other.hears, "both ears")
         one.read("ann")
         self._settle(mine, other)
         told = [
@@ -572,7 +657,7 @@ class ValueStoreContract:
     def test_caches_of_other_names_do_not_meet(self, one: Talker, elsewhere: Talker) -> None:
         other = Listening()
         elsewhere.store.listen(other)
-        until(lambda: [*other.turns, "regained"][-1] == "regained")
+        until(lambda: other.hears, "the ear")
         elsewhere.load("ann", "t")
         one.load("ann", "t")
         self._settle(other)
@@ -586,7 +671,7 @@ class ValueStoreContract:
     def test_who_has_closed_hears_nothing(self, one: Talker, two: Talker) -> None:
         other = Listening()
         two.store.listen(other)
-        until(lambda: [*other.turns, "regained"][-1] == "regained")
+        until(lambda: other.hears, "the ear")
         two.store.close()
         two.store.close()
         one.invalidate(key())
@@ -612,7 +697,7 @@ class ValueStoreContract:
 
         other = Failing()
         two.store.listen(other)
-        until(lambda: [*other.turns, "regained"][-1] == "regained")
+        until(lambda: other.hears, "the ear")
         one.invalidate(key("bob"))
         until(lambda: other.signals)
         one.invalidate(key("cid"))

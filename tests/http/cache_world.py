@@ -117,7 +117,7 @@ class Origin:
 
 
 class World:
-    """One cache between clients and an origin."""
+    """One cache between clients and an origin; another one `beside` it has the same origin."""
 
     def __init__(
         self,
@@ -129,8 +129,10 @@ class World:
         stale_while_revalidate: str | float = 0,
         stale_if_error: str | float = 0,
         wait: str | float = "5s",
+        l2: str | None = None,
+        beside: World | None = None,
     ) -> None:
-        self.runtime = VirtualRuntime(seed)
+        self.runtime: VirtualRuntime = VirtualRuntime(seed) if beside is None else beside.runtime
         self.cache = ResponseCache(
             size,
             max_body=max_body,
@@ -138,9 +140,10 @@ class World:
             stale_while_revalidate=stale_while_revalidate,
             stale_if_error=stale_if_error,
             wait=wait,
+            l2=l2,
             wall=lambda: START + self.runtime.now(),
         )
-        self.origin = Origin(self.runtime)
+        self.origin: Origin = Origin(self.runtime) if beside is None else beside.origin
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run to the end, and see that nothing was left behind."""

@@ -170,7 +170,7 @@ def test_a_refresh_that_ends_before_it_begins_leaves_no_flight() -> None:
         await world.get()
         await world.sleep(70)
         await world.get()
-        (refreshing,) = world.cache._reader._refreshing
+        (refreshing,) = world.cache._leader._refreshing
         refreshing.cancel()
         await world.sleep(1)
         assert world.origin.count == 1

@@ -251,4 +251,5 @@ def test_many_threads_on_few_keys_keep_exact_accounts() -> None:
     assert snapshot["bypassed"] == workers * rounds / 10
     assert snapshot["loading"] == 0
     storage = cache._shared._storage
-    assert storage.bytes == sum(answer.size for answer in storage._order) <= 40 * 1024
+    kept = [answer for entry in storage._fifo.table.values() for answer in entry.value]
+    assert storage.weight == sum(answer.size for answer in kept) <= 40 * 1024

@@ -121,6 +121,17 @@ def test_a_refusal_names_the_limit_that_decided(world: VirtualRuntime, make: Mak
     world.run(main())
 
 
+@every_limiter
+def test_a_key_function_that_cannot_be_asked_is_refused(make: Make) -> None:
+    async def later(_: object) -> str:
+        return "ann"
+
+    with pytest.raises(ConfigError) as caught:
+        make("10/s", key=later)
+    found = f"{make.__name__}: key: expected a sync function, found async "
+    assert str(caught.value).startswith(found)
+
+
 # Waiting
 
 

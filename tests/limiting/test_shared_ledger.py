@@ -41,6 +41,8 @@ def test_a_number_that_is_none(name: str, value: str) -> None:
 
 def test_a_url_that_no_one_opens() -> None:
     with pytest.raises(ConfigError, match=r"^api: store: expected one of the ledgers .*redis"):
+        open_shared("memcached://localhost", PLAN, away="open", max_keys=10)
+    with pytest.raises(ConfigError, match=r"^api: store: expected one server, such as 'redis://"):
         open_shared("redis+cluster://localhost", PLAN, away="open", max_keys=10)
     with pytest.raises(ConfigError, match=r"^api: store: timeout: expected a duration"):
         open_shared("redis://localhost?timeout=soon", PLAN, away="open", max_keys=10)

@@ -64,6 +64,14 @@ def test_what_fails_by_chance_is_repeated_if_it_may_be(tea: Tea, brew: Brew) -> 
 
 
 @both_colours
+def test_what_the_marks_do_not_speak_of_is_not_repeated(tea: Tea, brew: Brew) -> None:
+    tea.script.append(Code.UNAVAILABLE)
+    with pytest.raises(grpc.RpcError):
+        brew(tea, quick(), {"/shop.Tea/Price": True}.get)
+    assert len(tea.asked) == 1
+
+
+@both_colours
 def test_nothing_is_repeated_unless_it_is_marked(tea: Tea, brew: Brew) -> None:
     tea.script.append(Code.UNAVAILABLE)
     with pytest.raises(grpc.RpcError) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,10 +18,19 @@ from tests.adapters.service import Service, running
 
 from escala.adapters import HttpxTransport
 from escala.errors import CircuitOpen, DeadlineExceeded
+from escala.kernel.events import subscribe
 from escala.kernel.policy import Next, Policy
 from escala.kernel.runtime import Runtime
 from escala.kernel.stack import Stack
-from escala.resilience import CircuitBreaker, Deadline, Hedge, Retry, Timeout, standard
+from escala.resilience import (
+    CircuitBreaker,
+    Deadline,
+    FunctionFailed,
+    Hedge,
+    Retry,
+    Timeout,
+    standard,
+)
 
 T = TypeVar("T")
 
@@ -266,6 +276,29 @@ async def test_one_may_say_what_a_failure_is(caller: Caller, service: Service) -
 
     assert (await caller.ask(quick(), service.url, judge=missing)).status == 503
     assert service.attempts == 2
+
+
+@every_client
+@in_loop
+async def test_a_judge_that_fails_is_as_if_there_were_none(
+    caller: Caller, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", lambda *error: None)
+    told: list[FunctionFailed] = []
+    stop = subscribe(FunctionFailed, told.append)
+    service.script.extend([503, 404])
+
+    def broken(response: object) -> bool:
+        raise LookupError("a bug in it")
+
+    assert (await caller.ask(quick(), service.url, judge=broken)).status == 404
+    stop()
+    assert service.attempts == 2, "a 503 is a failure and a 404 is not"
+    where = {"httpx": "HttpxTransport", "requests": "RequestsAdapter"}
+    name = where.get(caller.name.partition("-")[0], "AiohttpMiddleware")
+    assert [(each.name, each.function, each.cause) for each in told] == [
+        (name, "judge", "LookupError")
+    ] * 2
 
 
 @every_client

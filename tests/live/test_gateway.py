@@ -323,6 +323,41 @@ def test_the_breaker_opens_and_spares_the_target(started: list[Child], tmp_path:
     assert front.get("/name").status == 200
 
 
+def test_a_fallback_answers_for_a_target_that_is_gone_and_metrics_say_so(
+    started: list[Child], tmp_path: Path
+) -> None:
+    port = service(started, "a")
+    fields = {"content-type": "application/json"}
+    policies = [{"fallback": {"body": "[]", "headers": fields}}, {"retry": 1}]
+    front = gateway(started, tmp_path, stack([port], policies, explain=True))
+    assert front.get("/name").headers["escala-target"] == f"127.0.0.1:{port}"
+    started[0].process.kill()
+    started[0].process.wait()
+    answer = front.get("/name")
+    assert (answer.status, answer.body) == (200, b"[]")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["escala-fallback"]
+    assert front.status()["routes"][0]["policies"]["fallback"] == {"answered": 1.0}
+
+
+def test_why_a_store_is_away_is_told(started: list[Child], tmp_path: Path) -> None:
+    port, gone = service(started, "a"), "redis://127.0.0.1:1"
+    policies = [
+        {"rate_limit": {"limit": "1000/s", "store": gone}},
+        {"circuit_breaker": {"store": gone}},
+    ]
+    front = gateway(started, tmp_path, stack([port], policies))
+    assert [front.get("/name").status for _ in range(4)] == [200] * 4
+    told = [event for event in front.status()["events"] if event["type"] == "store"]
+    assert [(each["name"], each["detail"]["away"]) for each in told] == [
+        ("/.circuit_breaker", True),
+        ("/.rate_limit", True),
+    ]
+    assert all("refused" in each["detail"]["reason"].lower() for each in told)
+    front.wait_for(r"store: /\.rate_limit away=True reason=Redis at")
+
+
 def test_the_cache_spares_the_target(started: list[Child], tmp_path: Path) -> None:
     port = service(started, "a")
     front = gateway(started, tmp_path, stack([port], ["cache"], explain=True))

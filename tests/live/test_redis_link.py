@@ -491,6 +491,6 @@ def test_valkey_is_another_name(redis: RedisServer, ask: Ask) -> None:
 
 def test_a_scheme_that_no_one_opens() -> None:
     with pytest.raises(ConfigError, match="one of the links redis, rediss, unix, valkey"):
-        open_link("redis+cluster://localhost")
+        open_link("memcached://localhost")
     with pytest.raises(ConfigError, match="expected a URL such as 'redis://localhost:6379', found"):
         open_link("localhost:6379")

@@ -17,7 +17,12 @@ from tests.resilience.flaky import Always, Flaky
 from escala.errors import CircuitOpen, DeadlineExceeded, WouldBlock
 from escala.kernel.context import Request, serving
 from escala.kernel.events import Event
-from escala.resilience import BreakerChanged, BreakerState, CircuitBreaker
+from escala.resilience import (
+    BreakerChanged,
+    BreakerState,
+    BreakerStoreChanged,
+    CircuitBreaker,
+)
 from escala.testing import Trial, VirtualRuntime, cancel_everywhere
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
@@ -250,6 +255,32 @@ def test_alone_while_the_store_is_away(world: VirtualRuntime, call: Call[Any]) -
         assert not store.records[""].known
 
     world.run(main())
+
+
+@both_colours
+def test_why_the_store_is_away_and_that_it_is_back_is_told_once_each(
+    world: VirtualRuntime, call: Call[Any], events: list[Event]
+) -> None:
+    store, (one, _) = several(2, key="key")
+
+    async def main() -> None:
+        await call(one, Flaky())
+        store.away = True
+        for at in range(3):
+            world.advance(0.25)
+            with serving(Request(key=f"host {at}")):
+                assert await call(one, Flaky()) == "well"
+        store.away = False
+        for _ in range(2):
+            world.advance(0.25)
+            await call(one, Flaky())
+
+    world.run(main())
+    told = [event for event in events if isinstance(event, BreakerStoreChanged)]
+    assert [(each.name, each.at, each.away, each.reason) for each in told] == [
+        ("shop", 0.25, True, "away"),
+        ("shop", 1.0, False, "the store answers again"),
+    ]
 
 
 @both_colours

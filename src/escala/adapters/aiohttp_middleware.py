@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import attrgetter
 
 import aiohttp
 from aiohttp.payload import BytesPayload
 
-from escala.adapters.exchange import SMALL, Client, Exchange
+from escala.adapters.exchange import SMALL, Client, Exchange, judging
+from escala.adapters.given_policy import policies
 from escala.adapters.outgoing_request import OutgoingRequest
 from escala.adapters.pure.timeout_field import TIMEOUT_FIELD, written
 from escala.http.message import IDEMPOTENT
@@ -37,8 +39,9 @@ class AiohttpMiddleware:
     """
 
     def __init__(self, policy: Policy, *, judge: Judge | None = None) -> None:
+        policies(policy, where="AiohttpMiddleware")
         self.policy = policy
-        self._judge = judge
+        self._judge = judging(judge, attrgetter("status"), where="AiohttpMiddleware")
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

@@ -16,12 +16,27 @@ from escala.kernel.policy import Policy
 from escala.kernel.runtime import Runtime
 from escala.resilience.retry_after_field import retry_after
 from escala.resilience.time_limit import time_is_up
+from escala.resilience.user_function import Asker, yes_or_no
 
 R = TypeVar("R")
 Judge = Callable[[Any], bool]
 
 SMALL = 65_536
 """A failed answer of up to so many bytes is read at once, which gives its connection back."""
+
+
+def judging(judge: Judge | None, status: Callable[[Any], int], *, where: str) -> Judge:
+    """Which answers are failures: as `judge` says, or by their `status` where it says nothing.
+
+    `ConfigError` for a judge that cannot be asked.
+    """
+
+    def by_status(answer: Any) -> bool:  # noqa: ANN401  any client's
+        return failed_status(status(answer))
+
+    if judge is None:
+        return by_status
+    return Asker(where, where).asking(judge, "judge", reads=yes_or_no, instead=by_status)
 
 
 class Client(ABC, Generic[R]):
@@ -67,7 +82,7 @@ class Exchange(Generic[R]):
         policy: Policy,
         request: OutgoingRequest,
         client: Client[R],
-        judge: Judge | None,
+        judge: Judge,
         runtime: Runtime,
     ) -> None:
         self._policy, self._request, self._client = policy, request, client
@@ -115,7 +130,7 @@ class Exchange(Generic[R]):
             self._answers.append(answer)
             if self._over:  # the loser of a race between threads, which nothing could stop
                 await self._close(answer)
-            if not self._failed(answer):
+            if not self._judge(answer):
                 return answer
             self._dropped.append(answer)
             await self._client.read(answer)
@@ -137,11 +152,6 @@ class Exchange(Generic[R]):
         if until == math.inf:
             return await self._client.send()
         return await self._runtime.race(self._client.send, until)
-
-    def _failed(self, answer: R) -> bool:
-        if self._judge is not None:
-            return self._judge(answer)
-        return failed_status(self._client.status(answer))
 
     def _hint(self, answer: R) -> float | None:
         return retry_after(self._client.header(answer, "Retry-After"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import NamedTuple
 
+from escala.adapters.given_policy import policies
 from escala.adapters.incoming_request import IncomingRequest
 from escala.adapters.pure.problem_document import CONTENT_TYPE, problem
 from escala.adapters.pure.rate_limit_fields import Fields, RateLimitFields, retry_after
@@ -32,10 +34,8 @@ class Gatekeeper:
     def __init__(
         self, policy: Policy, deadline: float | str | None, *, older: bool, where: str
     ) -> None:
-        policies = tuple(policy.flat()) if isinstance(policy, Stack) else (policy,)
-        for each in policies:
-            if not isinstance(each, Policy):
-                raise ConfigError(f"{where}: policy: expected a policy, found {each!r}")
+        given = policies(policy, where=where)
+        for each in given:
             if each.repeats:
                 raise ConfigError(
                     f"{where}: {type(each).__name__} may run its call again, which a request that "
@@ -43,10 +43,10 @@ class Gatekeeper:
                 )
         self.limiters = tuple(
             (each, RateLimitFields(each.name, each.plan.limits, older=older))
-            for each in policies
+            for each in given
             if isinstance(each, RateLimiter)
         )
-        rest = [each for each in policies if not isinstance(each, RateLimiter)]
+        rest = [each for each in given if not isinstance(each, RateLimiter)]
         self.rest = Stack(*rest)
         self._longest = math.inf if deadline is None else PositiveDuration(deadline)
         self._policy_field = ", ".join(fields.policy for _, fields in self.limiters)
@@ -65,11 +65,13 @@ class Gatekeeper:
         older: Fields = []
         try:
             for limiter, fields in self.limiters:
-                decision = await _decision(limiter, runtime)
+                key = limiter.current_key()
+                decision = await _decision(limiter, key, runtime)
                 standings.append(fields.standing(decision))
                 older = fields.older(decision) or older
                 if not decision:
-                    raise _Violated(limiter, fields.names[decision.decided_by], decision)
+                    violated = fields.names[decision.decided_by]
+                    raise _Violated(limiter.refused(key, decision), violated)
         finally:
             if standings:
                 told += [
@@ -82,14 +84,12 @@ class Gatekeeper:
 class _Violated(RateLimited):
     """A refusal that knows the policy's name in the fields."""
 
-    def __init__(self, limiter: RateLimiter, violated: str, decision: Decision) -> None:
-        text = limiter.plan.limits[decision.decided_by].text
-        super().__init__(limiter.name, f"the limit of {text} is used up", decision.retry_after)
+    def __init__(self, said: RateLimited, violated: str) -> None:
+        super().__init__(said.policy, said.reason, said.retry_after)
         self.violated = violated
 
 
-async def _decision(limiter: RateLimiter, runtime: Runtime) -> Decision:
-    key = limiter.current_key()
+async def _decision(limiter: RateLimiter, key: Hashable, runtime: Runtime) -> Decision:
     if runtime is colours.loop:
         return await limiter.aacquire(key)
     return limiter.acquire(key)

@@ -10,7 +10,8 @@ import grpc
 import grpc.aio
 
 from escala.adapters.failed_attempt import FailedAttempt, as_it_was
-from escala.adapters.grpc_attempt import Details, Marks, guards, none_is, seen
+from escala.adapters.given_policy import policies
+from escala.adapters.grpc_attempt import Details, Marks, guards, marks, none_is, seen
 from escala.adapters.grpc_request import GrpcRequest
 from escala.kernel.context import serving
 from escala.kernel.policy import Policy
@@ -31,7 +32,8 @@ def agrpc_interceptors(policy: Policy, *, idempotent: Marks = none_is) -> list[A
 
 class _Interceptor:
     def __init__(self, policy: Policy, idempotent: Marks) -> None:
-        self._policy, self._guards, self._idempotent = policy, guards(policy), idempotent
+        self._policy, self._guards = policy, guards(policies(policy, where="agrpc_interceptors"))
+        self._idempotent = marks(idempotent, where="agrpc_interceptors")
         self._streams: set[asyncio.Task[None]] = set()
 
     async def whole(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import grpc
@@ -15,6 +15,7 @@ from escala.kernel.context import remaining
 from escala.kernel.policy import Policy
 from escala.kernel.stack import Stack
 from escala.resilience.time_limit import time_is_up
+from escala.resilience.user_function import check, yes_or_no
 
 Marks: TypeAlias = Callable[[str], bool]
 
@@ -52,7 +53,12 @@ def seen(error: Any, now: float) -> Exception | None:  # noqa: ANN401  either co
     return failed(error, come_back(asked[0]) if asked else None)
 
 
-def guards(policy: Policy) -> Policy:
-    """The parts of a policy that never repeat: what a stream, once open, can be under."""
-    policies = policy.flat() if isinstance(policy, Stack) else (policy,)
+def guards(policies: Iterable[Policy]) -> Stack:
+    """Those that never repeat: what a stream, once open, can be under."""
     return Stack(*(each for each in policies if not each.repeats))
+
+
+def marks(idempotent: Marks, *, where: str) -> Marks:
+    """The same, of which only a plain yes means that a method may run twice."""
+    check(idempotent, "idempotent", where=where)
+    return lambda method: yes_or_no(idempotent(method))

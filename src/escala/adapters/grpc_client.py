@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 
 from escala.adapters.failed_attempt import FailedAttempt, as_it_was
-from escala.adapters.grpc_attempt import Details, Marks, guards, none_is, seen
+from escala.adapters.given_policy import policies
+from escala.adapters.grpc_attempt import Details, Marks, guards, marks, none_is, seen
 from escala.adapters.grpc_request import GrpcRequest
 from escala.kernel.context import current, serving
 from escala.kernel.policy import Policy
@@ -42,7 +43,8 @@ class GrpcClientInterceptor(
 
     def __init__(self, policy: Policy, *, idempotent: Marks = none_is) -> None:
         self.policy = policy
-        self._guards, self._idempotent = guards(policy), idempotent
+        self._guards = guards(policies(policy, where="GrpcClientInterceptor"))
+        self._idempotent = marks(idempotent, where="GrpcClientInterceptor")
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:  # noqa: ANN401, D102  grpc's own
         return self._whole(continuation, details, request, repeatable=True)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 
+from escala.adapters.given_policy import policies
 from escala.adapters.grpc_request import GrpcRequest
 from escala.adapters.patient_context import PatientContext, ended
 from escala.adapters.pure.grpc_words import PUSHBACK, address, pushback
@@ -19,7 +20,6 @@ from escala.errors import ConfigError, DeadlineExceeded, RateLimited, Rejected
 from escala.kernel.context import current, restore, serving, shorten
 from escala.kernel.policy import Policy
 from escala.kernel.runtime import colours
-from escala.kernel.stack import Stack
 from escala.kernel.units import PositiveDuration
 
 Behaviour: TypeAlias = Callable[[Any, Any], Any]
@@ -43,7 +43,7 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
     """
 
     def __init__(self, policy: Policy, *, deadline: float | str | None = None) -> None:
-        for each in policy.flat() if isinstance(policy, Stack) else (policy,):
+        for each in policies(policy, where="GrpcServerInterceptor"):
             if each.repeats:
                 raise ConfigError(
                     f"GrpcServerInterceptor: {type(each).__name__} may run its call again, which "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import httpx
 
-from escala.adapters.exchange import SMALL, Client, Exchange
+from escala.adapters.exchange import SMALL, Client, Exchange, judging
+from escala.adapters.given_policy import policies
 from escala.adapters.outgoing_request import OutgoingRequest
 from escala.adapters.pure.timeout_field import TIMEOUT_FIELD, written
 from escala.kernel.context import remaining
@@ -55,8 +57,10 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         atransport: httpx.AsyncBaseTransport | None = None,
         judge: Judge | None = None,
     ) -> None:
+        policies(policy, where="HttpxTransport")
         self.policy = policy
-        self._transport, self._atransport, self._judge = transport, atransport, judge
+        self._transport, self._atransport = transport, atransport
+        self._judge = judging(judge, attrgetter("status_code"), where="HttpxTransport")
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request of a sync client."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -11,7 +12,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Timeout as SocketTimeout
 
-from escala.adapters.exchange import SMALL, Client, Exchange
+from escala.adapters.exchange import SMALL, Client, Exchange, judging
+from escala.adapters.given_policy import policies
 from escala.adapters.outgoing_request import OutgoingRequest
 from escala.adapters.pure.timeout_field import TIMEOUT_FIELD, written
 from escala.kernel.context import remaining
@@ -38,8 +40,9 @@ class RequestsAdapter(HTTPAdapter):
 
     def __init__(self, policy: Policy, *, judge: Judge | None = None, **options: Any) -> None:  # noqa: ANN401  whatever HTTPAdapter takes
         super().__init__(**options)
+        policies(policy, where="RequestsAdapter")
         self.policy = policy
-        self._judge = judge
+        self._judge = judging(judge, attrgetter("status_code"), where="RequestsAdapter")
 
     def send(  # noqa: PLR0917  as HTTPAdapter has it
         self,

@@ -7,5 +7,18 @@ from escala.caching.cache import Cache
 from escala.caching.codec import Codec, codec_of
 from escala.caching.l1 import L1
 from escala.caching.pure.lifetime import Lifetime
+from escala.caching.write import ParkedWrite, Pending, Write
+from escala.caching.write_behind import WriteBehind
 
-__all__ = ["L1", "Answer", "Cache", "Codec", "Lifetime", "codec_of"]
+__all__ = [
+    "L1",
+    "Answer",
+    "Cache",
+    "Codec",
+    "Lifetime",
+    "ParkedWrite",
+    "Pending",
+    "Write",
+    "WriteBehind",
+    "codec_of",
+]

@@ -10,12 +10,13 @@ import msgspec
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What `Cache.entry` knows of a value; true when there is one.
 
-    `source`: "l1", "l2", "load" or "stale", and "none" when there is no value. `age`: seconds
+    `source`: "l1", "l2", "load", "pending" (written, and on its way to the source) or "stale";
+    "none" when there is no value. `age`: seconds
     since its load began. `why`: of a stale value, why it was given all the same.
     """
 
     value: Any
-    source: Literal["l1", "l2", "load", "stale", "none"]
+    source: Literal["l1", "l2", "load", "pending", "stale", "none"]
     age: float = 0.0
     why: str = ""
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar, Unpack, overload
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 import msgspec
 
 from escala.caching.answer import Answer
-from escala.caching.batch import Batch
 from escala.caching.codec import Codec, codec_of
 from escala.caching.desk import Desk
 from escala.caching.hearing import Hearing
 from escala.caching.l1 import L1
 from escala.caching.levels import Levels
-from escala.caching.memo import Memo, Memoized
+from escala.caching.makers import Makers
 from escala.caching.named import checked, signals_of
 from escala.caching.pure.entry import ABSENT
 from escala.caching.pure.lifetime import Lifetime
-from escala.caching.rules import CacheOptions, MemoTimes, Rules, Tags, Ttl, one, ruled
+from escala.caching.rules import CacheOptions, Rules, Ttl, one, ruled
 from escala.caching.second_level import SecondLevel
 from escala.caching.value_store import Signal, open_value_store
 from escala.caching.writer import Writer
@@ -31,14 +30,9 @@ from escala.kernel.writer import differing
 
 T = TypeVar("T")
 D = TypeVar("D")
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_LONGEST_KEY = 512
-_KEPT_OF_KEY = 200
 
 
-class Cache:
+class Cache(Makers):
     """Ask once for many: values by key, in this process and, with `l2`, in a store for all of them.
 
     Levels:
@@ -130,7 +124,7 @@ class Cache:
         }
         self.name = name
         self.options: CacheOptions = options(CacheOptions, given, where="Cache")
-        self.l1 = L1(l1) if isinstance(l1, int) else l1
+        self.l1 = l1 if l1 is None or isinstance(l1, L1) else L1(l1)
         self._rules = Rules(times=self.options)
         second = None
         if self.options.l2 is not None:
@@ -192,6 +186,24 @@ class Cache:
             self._desk.told(key, entry, now)
         return default if entry.value is ABSENT else entry.value
 
+    @overload
+    async def aget(self, key: str, load: None = None, *, default: D) -> Any | D: ...  # noqa: ANN401
+    @overload
+    async def aget(self, key: str, load: None = None) -> Any: ...  # noqa: ANN401
+    @overload
+    async def aget(
+        self,
+        key: str,
+        load: Callable[[], Awaitable[T]],
+        *,
+        ttl: Ttl | None = None,
+        tags: Iterable[str] = (),
+    ) -> T: ...
+    @overload
+    async def aget(
+        self, key: str, load: Callable[[], T], *, ttl: Ttl | None = None, tags: Iterable[str] = ()
+    ) -> T: ...
+
     async def aget(
         self,
         key: str,
@@ -199,8 +211,8 @@ class Cache:
         *,
         ttl: Ttl | None = None,
         tags: Iterable[str] = (),
-        default: Any = None,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
+        default: Any = None,
+    ) -> Any:
         """`get` on an event loop; `load` may be async."""
         runtime = colours.loop
         now = runtime.now()
@@ -237,66 +249,6 @@ class Cache:
         """`entry` on an event loop; `load` may be async."""
         runtime, rules = colours.loop, self._rules_of(ttl, tags)
         return await self._desk.answer(checked(key), one(load, runtime), rules, runtime)
-
-    def memo(
-        self,
-        key: str,
-        *,
-        tags: Tags = (),
-        ttl: Ttl | None = None,
-        **times: Unpack[MemoTimes],
-    ) -> Callable[[Callable[P, R]], Memoized[P, R]]:
-        """Decorate a function, `def` or `async def`, so that its results are kept.
-
-        `key` names its arguments: "user:{id}" (see `KeyTemplate`), and so may `tags`, which may
-        name `result` as well: "customer:{result.customer_id}"; or a function of the result gives
-        them. The other options are as in `Cache`. What the annotation of the result says is how
-        a value comes back from the second level.
-
-        The function gets methods with its own arguments: `key(7)`, `peek(7)` (what is kept, or
-        None), `refresh(7)` (load now), `invalidate(7)`, and `apeek`, `arefresh`, `ainvalidate`.
-
-        Raises `ConfigError` where the key does not fit the function.
-
-        >>> cache = Cache("shop")
-        >>> @cache.memo("square:{n}")
-        ... def square(n: int) -> int:
-        ...     return n * n
-        >>> square(3), square.peek(3), square.invalidate(3), square.peek(3)
-        (9, 9, True, None)
-        """
-        rules = ruled(self._rules, ttl=ttl, **times)
-        return Memo(self._desk, self, key, rules, tags).decorate
-
-    def batch(
-        self,
-        key: str,
-        *,
-        items: str | None = None,
-        tags: Tags = (),
-        ttl: Ttl | None = None,
-        **times: Unpack[MemoTimes],
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Decorate a function from a list to a dict; it is called for what is missing.
-
-        `key` names one item of the list, "order:{id}" for `orders(ids)` (see `BatchTemplate`;
-        `items` names the list where that is not clear). Each key has a load of its own: of
-        callers who want some of the same, each waits for what another is loading and loads the
-        rest. An item that the function does not return is not in the answer; with `negative_ttl`
-        that is remembered.
-
-        >>> cache = Cache("shop")
-        >>> @cache.batch("square:{n}")
-        ... def squares(ns: list[int]) -> dict[int, int]:
-        ...     print("asked for", ns)
-        ...     return {n: n * n for n in ns}
-        >>> squares([1, 2]), squares([2, 3])
-        asked for [1, 2]
-        asked for [3]
-        ({1: 1, 2: 4}, {2: 4, 3: 9})
-        """
-        rules = ruled(self._rules, ttl=ttl, **times)
-        return Batch(self._desk, key, rules, tags, items).decorate
 
     # Changing
 

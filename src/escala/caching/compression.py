@@ -97,8 +97,9 @@ def numbered(number: int) -> Compression:
 
     Raises `Undecodable` for one that is unknown, or whose package is missing.
     """
+    kinds: dict[int, type[Zlib | Zstd]] = {Zlib.number: Zlib, Zstd.number: Zstd}
     try:
-        return {Zlib.number: Zlib, Zstd.number: Zstd}[number]()
+        return kinds[number]()
     except (KeyError, ConfigError) as error:
         raise Undecodable(f"the payload's compression {number} cannot be read here") from error
 

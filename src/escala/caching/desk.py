@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
 
 from escala.caching.answer import Answer
 from escala.caching.events import CacheMissed, CacheServed
-from escala.caching.landing import Landing
+from escala.caching.landing import NOTHING, Landing
 from escala.caching.levels import Levels
-from escala.caching.pure.entry import ABSENT, Entry
+from escala.caching.pure.entry import ABSENT, Entry, Terms
 from escala.caching.reader import Reader
 from escala.caching.rules import Load, Rules
+from escala.caching.write import Pending
+from escala.errors import StoreUnavailable
 from escala.kernel import events
 from escala.kernel.events import publish
 from escala.kernel.runtime import Runtime
+
+Overlay: TypeAlias = Callable[[str, Runtime], Awaitable[Any]]
+_NO_TERMS = Terms(fresh=0.0)
 
 
 class Desk:
@@ -22,7 +28,8 @@ class Desk:
 
     def __init__(self, levels: Levels) -> None:
         self._name, self._reader = levels.name, Reader(levels)
-        self.tally, self.hit = levels.tally, levels.first.hit
+        self.tally, self.hit, self._levels = levels.tally, levels.first.hit, levels
+        self.overlays: tuple[Overlay, ...] = ()  # writes that the source may not have yet
 
     async def value(
         self,
@@ -40,7 +47,15 @@ class Desk:
         self, parts: Mapping[str, Any], load: Load, rules: Rules, runtime: Runtime
     ) -> dict[str, Any]:
         """The values of several keys, `ABSENT` where there is none; or the first one's error."""
-        landings = await self._reader.serve(parts, load, rules, runtime)
+        landings: dict[str, Landing] = {}
+        if self.overlays:
+            for key in parts:
+                landing = await self._pending(key, runtime)
+                if landing is not None:
+                    landings[key] = landing
+            parts = {key: part for key, part in parts.items() if key not in landings}
+        if parts:
+            landings |= await self._reader.serve(parts, load, rules, runtime)
         now = runtime.now()
         for key, landing in landings.items():
             self._tell(key, landing, now)
@@ -54,7 +69,11 @@ class Desk:
 
     async def renewed(self, key: str, load: Load, rules: Rules, runtime: Runtime) -> Any:  # noqa: ANN401
         """The value of a key, loaded now."""
-        landing = await self._reader.renew(key, None, load, rules, runtime)
+        landing = await self._pending(key, runtime) if self.overlays else None
+        if landing is None:
+            landing = await self._reader.renew(key, None, load, rules, runtime)
+        if landing.cause is not None:  # an old value is no answer to who asks for a new one
+            landing = Landing(error=landing.cause)
         self._tell(key, landing, runtime.now())
         if landing.error is not None:
             raise landing.error
@@ -73,7 +92,10 @@ class Desk:
     async def _landing(
         self, key: str, load: Load | None, rules: Rules, runtime: Runtime
     ) -> Landing:
-        if load is None:
+        landing = await self._pending(key, runtime) if self.overlays else None
+        if landing is not None:
+            pass
+        elif load is None:
             landing = await self._reader.look(key, rules, runtime)
         else:
             landing = (await self._reader.serve({key: None}, load, rules, runtime))[key]
@@ -81,6 +103,19 @@ class Desk:
         if landing.error is not None:
             raise landing.error
         return landing
+
+    async def _pending(self, key: str, runtime: Runtime) -> Landing | None:
+        """What was written and is on its way to the source."""
+        for look in self.overlays:
+            with suppress(StoreUnavailable):  # a journal that cannot be read: ask the source
+                value = await look(key, runtime)
+                if value is Pending.DELETED:
+                    return NOTHING
+                if value is not Pending.NOTHING:
+                    now = runtime.now()
+                    entry = self._levels.entry(key, value, _NO_TERMS, (), now)
+                    return Landing(entry, source="pending")
+        return None
 
     def _tell(self, key: str, landing: Landing, now: float) -> None:
         """Count what a caller got, and tell who listens."""

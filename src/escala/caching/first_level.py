@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from escala.caching.at_fork import keep_whole
 from escala.caching.l1 import L1
 from escala.caching.landing import Boarding, CacheSeat, Landing, Trail
 from escala.caching.pure.entry import MOST_VISITS, Entry
@@ -36,6 +37,7 @@ class FirstLevel:
         self._holds = HoldOff()
         self._deaf: tuple[Mark, float] | None = None
         self.bound: float | None = None
+        keep_whole(self)
 
     # Looking
 
@@ -59,18 +61,19 @@ class FirstLevel:
             return entry
         mark: Any = entry.mark
         standing = versions.standing(mark, entry.tags)
-        if standing is Standing.VALID:
-            if self._deaf is not None and mark.clock < self._deaf[0].clock:
-                # It is from before invalidations may have been missed, and stays in doubt.
-                return entry if now < self._deaf[1] else None
-            entry.mark = versions.mark
-            return entry
         if standing is Standing.GONE:
             self.store.remove(key)
             return None
-        entry = expired(entry, now=now)
-        entry.mark = versions.mark
-        self.store.put(entry, now)
+        deaf = self._deaf
+        doubted = deaf is not None and mark.clock < deaf[0].clock
+        if deaf is not None and doubted and now >= deaf[1]:
+            return None  # it may have been deleted since, and no one here would know
+        if standing is Standing.EXPIRED:
+            old, entry = entry, expired(entry, now=now)
+            if entry is not old:
+                self.store.put(entry, now)
+        if not doubted:  # else it keeps its mark, by which it is known
+            entry.mark = versions.mark
         return entry
 
     def board(self, key: str, *, now: float, draw: float, place: Callable[[], Parker]) -> Boarding:
@@ -106,11 +109,12 @@ class FirstLevel:
                 return
             del self._lookups[key]
             if entry is not None and key not in self._flights:
-                self._keep(entry, mark, now)
+                self._keep_younger(entry, mark, now)
 
     # Loading
 
     def _take_off(self, key: str) -> Trail:
+        self._lookups.pop(key, None)  # what this brings is younger
         flight: Trail = Flight(key, self.versions.mark)
         self._flights[key] = flight
         return flight
@@ -118,7 +122,6 @@ class FirstLevel:
     def take_off(self, key: str) -> Trail:
         """A new flight, led by the caller; whoever else loads this key does it for itself now."""
         with self.lock:
-            self._lookups.pop(key, None)
             return self._take_off(key)
 
     def overtake(self, flight: Trail) -> Trail | None:
@@ -136,13 +139,20 @@ class FirstLevel:
         """Keep a stale entry, in case the load fails."""
         with self.lock:
             if self._flights.get(flight.key) is flight:
-                self._keep(entry, flight.variant, now)
+                self._keep_younger(entry, flight.variant, now)
 
     def part(self, flight: Trail, seat: CacheSeat) -> Part:
         """What a waiter has to do now that it woke; one that was not called gives up its seat."""
         with self.lock:
             if seat.part is Part.WAIT:
                 flight.leave(seat)
+            return seat.part
+
+    def stay(self, seat: CacheSeat, place: Parker) -> Part:
+        """What a waiter has to do now that it woke; one that was not called waits at `place`."""
+        with self.lock:
+            if seat.part is Part.WAIT:
+                seat.place = place
             return seat.part
 
     def leave(self, flight: Trail, seat: CacheSeat) -> None:
@@ -175,9 +185,11 @@ class FirstLevel:
 
     def fits(self, landing: Landing, flight: Trail, mark: Mark) -> bool:
         """Whether a caller who asked at `mark` may have what this flight brought."""
-        entry = landing.entry
-        if entry is None or mark is flight.variant:
+        if mark is flight.variant or landing.error is not None:
             return True
+        entry = landing.entry
+        if entry is None:
+            return False  # that there is none may have been true before, and who knows its tags?
         with self.lock:
             return self.versions.standing(flight.variant, entry.tags) is Standing.VALID
 
@@ -187,26 +199,43 @@ class FirstLevel:
         """Tell all who wait; keep the entry if nothing has happened to its key since take-off.
 
         With `on` the load goes on behind a stale value that is given meanwhile. Returns whether
-        the flight was still the one that may store.
+        the entry may be stored, here and elsewhere.
         """
         with self.lock:
             attached = self._flights.get(flight.key) is flight
             if attached and not on:
                 del self._flights[flight.key]
-            if attached and keep and landing.entry is not None:
-                self._keep(landing.entry, flight.variant, now)
+            if attached and on and landing.entry is not None:
+                self._keep_younger(landing.entry, flight.variant, now)
+            elif attached and landing.entry is not None:
+                attached = keep and self._keep(landing.entry, flight.variant, now)
+                if not attached and landing.source != "stale":
+                    self.store.remove(flight.key)  # the source has something else by now
+            elif attached and landing.error is None:
+                self.store.remove(flight.key)  # the source has nothing
             seats = flight.land(landing)
         for seat in seats:
             seat.place.unpark()
         return attached
 
-    def _keep(self, entry: Entry, mark: Mark, now: float) -> None:
-        if not self._keeps or self.versions.standing(mark, entry.tags) is not Standing.VALID:
-            return
+    def _keep(self, entry: Entry, mark: Mark, now: float) -> bool:
+        """Keep an entry, if nothing forbids it; whether it may be kept anywhere."""
+        if self.versions.standing(mark, entry.tags) is not Standing.VALID:
+            return False
         if self._holds.blocks((f"={entry.key}", *entry.tags), now=now):
-            return
-        entry.mark = self.versions.mark
-        self.store.put(entry, now)
+            return False
+        if self._keeps:
+            deaf = self._deaf
+            doubted = deaf is not None and mark.clock < deaf[0].clock
+            entry.mark = mark if doubted else self.versions.mark
+            self.store.put(entry, now)
+        return True
+
+    def _keep_younger(self, entry: Entry, mark: Mark, now: float) -> None:
+        """Keep what the second level had, unless what is here is younger."""
+        here = self._find(str(entry.key), now)
+        if here is None or here.born < entry.born:
+            self._keep(entry, mark, now)
 
     def rescue(self, flight: Trail, *, now: float, pause: float) -> Entry | None:
         """A stale entry in place of a load that failed, if there still is one; asking pauses.
@@ -270,7 +299,13 @@ class FirstLevel:
         """Invalidations are heard again; those that were not are made up for by forgetting all."""
         with self.lock:
             self._deaf = self.bound = None
-        self.invalidate_all(now=now)
+            self.invalidate_all(now=now)
+
+    def forked(self) -> None:
+        """A forked child keeps the entries, and no load."""
+        self.lock = threading.RLock()
+        self._flights.clear()
+        self._lookups.clear()
 
     def snapshot(self) -> dict[str, float]:
         """How full it is."""

@@ -58,7 +58,7 @@ class Frame:
             raise Undecodable(
                 f"the payload is of schema {schema}, and this program reads {self._schema}"
             )
-        if compression and compression not in self._compressions:
+        if compression not in self._compressions:
             self._compressions[compression] = numbered(compression)
         return head
 

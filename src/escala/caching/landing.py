@@ -10,7 +10,7 @@ from escala.caching.pure.use import Use
 from escala.caching.pure.versions import Mark
 from escala.kernel.runtime import Parker
 
-Source: TypeAlias = Literal["l1", "l2", "load", "stale", "none"]
+Source: TypeAlias = Literal["l1", "l2", "load", "pending", "stale", "none"]
 
 
 class Landing(NamedTuple):
@@ -20,6 +20,7 @@ class Landing(NamedTuple):
     error: BaseException | None = None
     source: Source = "load"
     why: str = ""  # of a stale value: why it is given all the same
+    cause: BaseException | None = None  # the error that it stands in for
 
 
 NOTHING = Landing()
@@ -46,6 +47,7 @@ class Boarding(NamedTuple):
     entry: Entry | None = None
     flight: Trail | None = None
     seat: CacheSeat | None = None
+    own: bool = False  # the seat is in a load that this caller has started
 
     @property
     def serves(self) -> bool:

@@ -11,6 +11,7 @@ from escala.caching.codec import Codec
 from escala.caching.events import CacheUndecodable
 from escala.caching.first_level import FirstLevel
 from escala.caching.l1 import L1
+from escala.caching.loaded import Loaded, TtlOfResult
 from escala.caching.pure.blob import Header, Mark, pack, unpack
 from escala.caching.pure.entry import ABSENT, Entry, Terms, WeighedEntry
 from escala.caching.pure.lifetime import Lifetime
@@ -25,6 +26,7 @@ from escala.kernel.events import publish
 from escala.kernel.wrong_value import WrongValue
 
 _MOST_TERMS = 8192
+_MOST_TAGS = 1024
 _TOOK_STEP = math.log(1.25)
 
 
@@ -64,6 +66,7 @@ class Levels:
         self.draw = rng.random
         self._weigh = l1.weigh or weigh if l1 is not None and l1.max_weight is not None else None
         self._terms: dict[Terms, Terms] = {}
+        self._tags: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
     # Making entries
 
@@ -115,9 +118,10 @@ class Levels:
         encode: bool,
     ) -> Made:
         """What becomes of a value that was loaded, or set. Raises what users' functions raise."""
-        times = rules.times
-        fresh = self._fresh(value, rules)
-        tags = (namespace(key), *rules.tags)
+        times, said, tags = rules.times, None, self._shared_tags(namespace(key), rules.tags)
+        if type(value) is Loaded:
+            said, tags, value = value.ttl, tags + marked(value.tags), value.value
+        fresh = self._fresh(value, rules, said)
         absent = value is ABSENT
         if rules.tags_of is not None and not absent:
             tags += marked(rules.tags_of(value))
@@ -138,19 +142,30 @@ class Levels:
             return math.inf
         return min(times.l1_ttl or math.inf, self.first.bound or math.inf)
 
-    def _fresh(self, value: Any, rules: Rules) -> float:  # noqa: ANN401
+    def _shared_tags(self, name: str, tags: tuple[str, ...]) -> tuple[str, ...]:
+        """The tags that all values of one memo have, as one tuple for all of them."""
+        place = (name, tags)
+        shared = self._tags.get(place)
+        if shared is None:
+            if len(self._tags) >= _MOST_TAGS:
+                self._tags.clear()
+            shared = self._tags[place] = (name, *tags)
+        return shared
+
+    def _fresh(self, value: Any, rules: Rules, said: TtlOfResult) -> float:  # noqa: ANN401
         times, lifetime = rules.times, rules.times.ttl
-        if (value is None or value is ABSENT) and times.negative_ttl is not None:
-            return times.negative_ttl
-        if rules.ttl_of is not None:
-            said = rules.ttl_of(value)
-            if said is not None:
-                if not isinstance(said, (str, Lifetime)) and said <= 0:
-                    return 0.0
-                try:
-                    lifetime = Lifetime(said)
-                except WrongValue as error:
-                    raise ValueError(f"{self.name}: ttl of the result: {error}") from None
+        if said is None:
+            if (value is None or value is ABSENT) and times.negative_ttl is not None:
+                return times.negative_ttl
+            if rules.ttl_of is not None:
+                said = rules.ttl_of(value)
+        if said is not None:
+            if isinstance(said, (int, float)) and said <= 0:
+                return 0.0
+            try:
+                lifetime = Lifetime(said)
+            except WrongValue as error:
+                raise ValueError(f"{self.name}: ttl of the result: {error}") from None
         return lifetime.drawn(self.draw())
 
     def put(self, key: str, made: Made, mark: Mark | None, lease: bytes | None) -> Put | None:
@@ -189,11 +204,16 @@ class Levels:
         times = rules.times
         terms = self.terms(times, fresh=fresh, took=header.took)
         fresh_until = now - age + fresh
+        if expired:
+            fresh_until = min(fresh_until, now)  # sums of floats may end a little later
         cut = self.cut(times)
         if now + cut < fresh_until:
             fresh_until = now + cut
             terms = self.terms(times, fresh=age + cut, took=0.0, whole=False)
-        return self.entry(key, value, terms, header.tags, fresh_until)
+        tags = header.tags
+        if len(tags) == 1:
+            tags = self._shared_tags(tags[0], ())
+        return self.entry(key, value, terms, tags, fresh_until)
 
 
 def weigh(value: object) -> int:

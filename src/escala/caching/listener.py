@@ -120,8 +120,9 @@ class Listener:
 
     def _hear(self, ear: Ear) -> bool:
         """Listen until the connection is over; whether it ever was a connection."""
-        wire, heard = self._wire(), False
+        wire, heard = None, False
         try:
+            wire = self._wire()
             wire.open()
             with self._lock:
                 self._now = wire
@@ -133,13 +134,14 @@ class Listener:
                     self._tell(partial(ear.heard, signals))
                 if missed:
                     self._tell(ear.regained)
-        except OSError as e:
-            print('DEBUG', repr(e), heard)
+        except OSError:
+            pass
         except Exception:  # noqa: BLE001  the thread goes on; the bug is still shown
             sys.excepthook(*sys.exc_info())
         with self._lock:
             self._now = None
-        wire.close()
+        if wire is not None:
+            wire.close()
         if heard:
             self._tell(ear.lost)
         return heard

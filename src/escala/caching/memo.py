@@ -3,81 +3,50 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from functools import cached_property, partial
-from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, get_type_hints
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from inspect import isawaitable, signature
+from typing import Any
+
+import msgspec
 
 from escala.caching.desk import Desk
-from escala.caching.pure.entry import ABSENT
+from escala.caching.function import is_async, name_of, result_type
 from escala.caching.pure.key_template import KeyTemplate
 from escala.caching.pure.tag_template import TagTemplate
-from escala.caching.rules import Rules, Tags, one
+from escala.caching.rules import Load, Rules, Tags
+from escala.caching.value_store import Signal
+from escala.caching.writer import Writer
 from escala.kernel import events
+from escala.kernel.policy import refuse_unawaited
 from escala.kernel.runtime import Runtime, colours, drive
 
-if TYPE_CHECKING:
-    from escala.caching.cache import Cache
 
-P = ParamSpec("P")
-R = TypeVar("R")
-P_ = ParamSpec("P_")
-R_co = TypeVar("R_co", covariant=True)
+class MemoFunction:
+    """One function, its keys, and what stands in its place."""
 
+    def __init__(
+        self,
+        desk: Desk,
+        writer: Writer,
+        key: str,
+        rules: Rules,
+        tags: Tags,
+        *,
+        fn: Callable[..., Any],
+    ) -> None:
+        self._desk, self._writer, self._rules, self._fn = desk, writer, rules, fn
+        self._asynchronous = is_async(fn)
+        self._tags_of = tags_for(tags, fn)
+        self._key_of = KeyTemplate(key).bind(fn)
+        self._method = _method(fn)
 
-class Memoized(Protocol[P, R_co]):
-    """A function with a cache around it; the methods take its own arguments."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """What the function returned, now or before."""
-        ...
-
-    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
-        """The key of a call with these arguments."""
-        ...
-
-    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
-        """The value that is kept, or None; nothing is loaded."""
-        ...
-
-    async def apeek(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
-        """`peek` on an event loop."""
-        ...
-
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
-        """Load now, whatever there is, and keep it."""
-        ...
-
-    async def arefresh(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
-        """`refresh` on an event loop."""
-        ...
-
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """`Cache.delete` of the key of these arguments."""
-        ...
-
-    async def ainvalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """`invalidate` on an event loop."""
-        ...
-
-
-class Memo:
-    """Turns one function into one that is `Memoized`."""
-
-    def __init__(self, desk: Desk, cache: Cache, key: str, rules: Rules, tags: Tags) -> None:
-        self._desk, self._cache = desk, cache
-        self._template, self._rules, self._tags = key, rules, tags
-        self._fn: Callable[..., Any] = _nothing
-
-    def decorate(self, fn: Callable[P, R]) -> Memoized[P, R]:
-        """Read the function's colour and its arguments, once."""
-        self._fn = fn
-        self.key = key_of = KeyTemplate(self._template).bind(fn)
-        self._tags_of = tags_for(self._tags, fn)
-        made = self._async() if iscoroutinefunction(fn) else self._sync()
-        memoized: Any = functools.update_wrapper(made, fn)
-        memoized.key = key_of
+    def memoized(self) -> Any:  # noqa: ANN401  Memoized
+        """What stands in the function's place."""
+        made: Any = self._async() if self._asynchronous else self._sync()
+        memoized = functools.update_wrapper(made, self._fn)
         for verb in (
+            self.key,
             self.peek,
             self.apeek,
             self.refresh,
@@ -86,11 +55,11 @@ class Memo:
             self.ainvalidate,
         ):
             setattr(memoized, verb.__name__, verb)
-        return cast("Memoized[P, R]", memoized)
+        return memoized
 
     def _sync(self) -> Callable[..., Any]:
-        desk, key_of, hit, value = self._desk, self.key, self._desk.hit, self._value
-        tally = desk.tally
+        desk, hit, value = self._desk, self._desk.hit, self._value
+        key_of, tally = self._key_of, self._desk.tally
 
         def memoized(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             key = key_of(*args, **kwargs)
@@ -107,8 +76,8 @@ class Memo:
         return memoized
 
     def _async(self) -> Callable[..., Any]:
-        desk, key_of, hit, value = self._desk, self.key, self._desk.hit, self._value
-        tally = desk.tally
+        desk, hit, value = self._desk, self._desk.hit, self._value
+        key_of, tally = self._key_of, self._desk.tally
 
         async def memoized(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             key = key_of(*args, **kwargs)
@@ -127,30 +96,48 @@ class Memo:
     async def _value(
         self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any], runtime: Runtime
     ) -> Any:  # noqa: ANN401
-        load = one(partial(self._fn, *args, **kwargs), runtime)
+        load = self._load(args, kwargs)
         return await self._desk.value(key, load, self._for(args, kwargs), runtime)
+
+    def _load(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Load:
+        fn, asynchronous = self._fn, self._asynchronous
+
+        async def ask(_: Sequence[object]) -> Sequence[Any]:
+            value = fn(*args, **kwargs)
+            if asynchronous:
+                value = await value
+            elif isawaitable(value):
+                refuse_unawaited(fn, value)
+            return [value]
+
+        return ask
 
     def _for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rules:
         """The rules for one call."""
-        rules, tags_of = self._typed, self._tags_of
+        tags_of = self._tags_of
         if tags_of is None:
-            return rules
-        return Rules(
-            times=rules.times,
-            kind=rules.kind,
-            ttl_of=rules.ttl_of,
-            tags=rules.tags,
-            tags_of=lambda result: tags_of(result, *args, **kwargs),
+            return self._typed
+        return msgspec.structs.replace(
+            self._typed, tags_of=lambda result: tags_of(result, *args, **kwargs)
         )
 
     @cached_property
     def _typed(self) -> Rules:
         """The rules with the type of the result, which may be defined after the function."""
-        rules = self._rules
-        kind = rules.kind if rules.kind is not None else result_type(self._fn)
-        return Rules(times=rules.times, kind=kind, ttl_of=rules.ttl_of, tags=rules.tags)
+        return msgspec.structs.replace(self._rules, kind=result_type(self._fn))
 
     # The verbs
+
+    def key(self, *args: Any, **kwargs: Any) -> str:  # noqa: ANN401
+        """See `Memoized`."""
+        method = self._method
+        if method is not None and args and not hasattr(args[0], method):
+            # The other arguments would have moved up, and named another key.
+            raise TypeError(
+                f"expected the object before the arguments, as in {name_of(self._fn)}.peek(self, "
+                f"…); found {type(args[0]).__name__}"
+            )
+        return self._key_of(*args, **kwargs)
 
     async def _peek(self, key: str, runtime: Runtime) -> Any:  # noqa: ANN401
         return await self._desk.value(key, None, self._typed, runtime)
@@ -166,25 +153,50 @@ class Memo:
     async def _renewed(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], runtime: Runtime
     ) -> Any:  # noqa: ANN401
-        load = one(partial(self._fn, *args, **kwargs), runtime)
-        key = self.key(*args, **kwargs)
+        key, load = self.key(*args, **kwargs), self._load(args, kwargs)
         return await self._desk.renewed(key, load, self._for(args, kwargs), runtime)
 
     def refresh(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """See `Memoized`."""
+        if self._asynchronous:
+            raise TypeError(f"{name_of(self._fn)} is async: await `arefresh` instead of `refresh`")
         return drive(self._renewed(args, kwargs, colours.thread))
 
     async def arefresh(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """See `Memoized`."""
         return await self._renewed(args, kwargs, colours.loop)
 
+    async def _invalidated(self, key: str, runtime: Runtime) -> bool:
+        signals = [Signal("key", key)]
+        return await self._writer.invalidate(signals, runtime, lag=self._rules.times.lag)
+
     def invalidate(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ANN401
         """See `Memoized`."""
-        return self._cache.delete(self.key(*args, **kwargs))
+        return drive(self._invalidated(self.key(*args, **kwargs), colours.thread))
 
     async def ainvalidate(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ANN401
         """See `Memoized`."""
-        return await self._cache.adelete(self.key(*args, **kwargs))
+        return await self._invalidated(self.key(*args, **kwargs), colours.loop)
+
+
+class Memo:
+    """A decorator; of several functions that it is put on, each is asked for its own."""
+
+    def __init__(self, desk: Desk, writer: Writer, key: str, rules: Rules, tags: Tags) -> None:
+        self._desk, self._writer, self._key, self._rules = desk, writer, key, rules
+        self._tags = tags if callable(tags) else several(tags)
+
+    def decorate(self, fn: Callable[..., Any]) -> Any:  # noqa: ANN401  see `Memoizing`
+        """Read the function's colour and its arguments, once."""
+        how = (self._desk, self._writer, self._key, self._rules, self._tags)
+        return MemoFunction(*how, fn=fn).memoized()
+
+
+def several(tags: Iterable[str]) -> tuple[str, ...]:
+    """Tags as they were given. Raises `TypeError` for one text, which is many letters."""
+    if isinstance(tags, str):
+        raise TypeError(f"tags: expected several, such as ({tags!r},), found one text")
+    return tuple(tags)
 
 
 def tags_for(tags: Tags, fn: Callable[..., Any]) -> Callable[..., Any] | None:
@@ -192,20 +204,13 @@ def tags_for(tags: Tags, fn: Callable[..., Any]) -> Callable[..., Any] | None:
     if callable(tags):
         told: Any = tags
         return lambda result, *_args, **_kwargs: told(result)
-    if isinstance(tags, str):
-        raise TypeError(f"tags: expected several, such as ({tags!r},), found one text")
-    texts = tuple(tags)
+    texts = several(tags)
     return TagTemplate(*texts).bind(fn) if texts else None
 
 
-def result_type(fn: Callable[..., Any]) -> Any:  # noqa: ANN401
-    """The annotation of what a function returns; None if it has none that can be read."""
-    try:
-        kind = get_type_hints(fn, include_extras=True).get("return")
-    except Exception:  # noqa: BLE001  whatever an annotation's names raise
-        return None
-    return None if kind in (Any, type(None), object) else kind
-
-
-def _nothing() -> object:
-    return ABSENT
+def _method(fn: Callable[..., Any]) -> str | None:
+    """The name by which an object has this function; None if it is no method."""
+    place, _, name = getattr(fn, "__qualname__", "").rpartition(".")
+    in_class = bool(place) and not place.endswith("<locals>") and not name.startswith("__")
+    first = next(iter(signature(fn).parameters), "")
+    return name if in_class and first in {"self", "cls"} else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -9,7 +10,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
+from escala.caching.at_fork import keep_whole
 from escala.caching.pure.blob import Header, Mark, unpack
+from escala.caching.pure.hold_off import HoldOff
 from escala.caching.pure.slot import Slot
 from escala.caching.pure.versions import Mark as Moment
 from escala.caching.pure.versions import Standing, Versions
@@ -96,6 +99,7 @@ class MemoryValues:
             if any(store is self for store, _, _ in self._table.ears):
                 raise RuntimeError("a store tells one ear: make another store for another cache")
             self._table.ears = [*self._table.ears, (self, self._writer, ear)]
+        ear.regained()
 
     def close(self) -> None:
         """Stop listening."""
@@ -112,6 +116,11 @@ class _Table:
         self.ears: list[tuple[MemoryValues, str, Ear]] = []
         self.epoch = os.urandom(8)
         self._versions = Versions()
+        self._holds = HoldOff()
+        keep_whole(self)
+
+    def forked(self) -> None:
+        self.lock = threading.RLock()
 
     @property
     def clock(self) -> int:
@@ -119,6 +128,9 @@ class _Table:
 
     def standing(self, clock: int, tags: tuple[str, ...]) -> Standing:
         return self._versions.standing(Moment(clock), tags)
+
+    def held_off(self, born: float, tags: tuple[str, ...]) -> bool:
+        return self._holds.blocks(tags, now=born)
 
     def slot(self, key: str, now: float) -> Slot:
         """The key's, made if it is new."""
@@ -163,8 +175,12 @@ class _Table:
                 slot.invalidate(now, hold, soft=signal.soft)
         elif signal.kind == "tag":
             self._versions.invalidate(signal.name, soft=signal.soft)
+            if hold > 0:  # remembered for longer, since the load may store when it is over
+                self._holds.hold(signal.name, until=now + hold, now=-math.inf)
         else:
             self._versions.invalidate_all(soft=signal.soft)
+            if hold > 0:
+                self._holds.hold_all(until=now + hold)
 
     def tell(self, writer: str, signals: list[Signal]) -> None:
         for _, other, ear in self.ears:

@@ -9,7 +9,7 @@ from escala.caching.levels import Levels
 from escala.caching.pure.flight import Part
 from escala.caching.pure.use import Use, use_of
 from escala.caching.rules import Load, Rules
-from escala.caching.trip import Trip, Want
+from escala.caching.trip import Trip, Want, under_way
 from escala.kernel.context import deadline_variable
 from escala.kernel.runtime import LoopRuntime, Runtime
 from escala.resilience.spare_threads import SpareThreads
@@ -36,23 +36,39 @@ class Reader:
         self, parts: Mapping[str, Hashable], load: Load, rules: Rules, runtime: Runtime
     ) -> dict[str, Landing]:
         """A landing for each key. `parts` says for each what the load is to be asked for."""
+        self._listen()
         visit = Visit(self._levels, self._threads, parts, load, rules, runtime)
-        boards = [visit.board(key) for key in parts]
-        visit.refresh([board for board in boards if board.leads and board.serves])
-        led = [board for board in boards if board.leads and not board.serves]
-        started = {board.key: board for board in await visit.lead(led)} if led else {}
-        return {board.key: await visit.landing(started.get(board.key, board)) for board in boards}
+        landings, waiting = {}, visit.boards()
+        try:
+            visit.refresh([board for board in waiting if board.leads and board.serves])
+            led = [board for board in waiting if board.leads and not board.serves]
+            if led:
+                started = {board.key: board for board in await visit.lead(led)}
+                waiting = [started.get(board.key, board) for board in waiting]
+            waiting.reverse()
+            while waiting:
+                board = waiting.pop()
+                landings[board.key] = await visit.landing(board)
+        finally:
+            visit.leave(waiting)
+        return landings
+
+    def _listen(self) -> None:
+        if self._levels.second is not None:
+            self._levels.second.listen()
 
     async def renew(
         self, key: str, part: Hashable, load: Load, rules: Rules, runtime: Runtime
     ) -> Landing:
         """A landing of a load that begins now, whatever there is and whoever else is loading."""
+        self._listen()
         visit = Visit(self._levels, self._threads, {key: part}, load, rules, runtime)
         [board] = await visit.lead([visit.own(key)], anew=True)
         return await visit.landing(board)
 
     async def look(self, key: str, rules: Rules, runtime: Runtime) -> Landing:
         """What there is without a load."""
+        self._listen()
         levels, first = self._levels, self._first
         now = runtime.now()
         entry = first.find(key, now=now)
@@ -85,7 +101,7 @@ class Visit:
 
     __slots__ = ("_first", "_levels", "_load", "_parts", "_rules", "_runtime", "_threads")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  what a call of `serve` knows
         self,
         levels: Levels,
         threads: SpareThreads,
@@ -97,12 +113,49 @@ class Visit:
         self._levels, self._first, self._threads = levels, levels.first, threads
         self._parts, self._load, self._rules, self._runtime = parts, load, rules, runtime
 
+    def boards(self) -> list[Boarding]:
+        """Ask the first level for all."""
+        boards: list[Boarding] = []
+        try:
+            for key in self._parts:
+                boards.append(self.board(key))  # noqa: PERF401  what came before an error counts
+        except BaseException:
+            self._leave(boards)
+            raise
+        return boards
+
     def board(self, key: str) -> Boarding:
-        """Ask the first level."""
+        """Ask the first level. Raises `RecursionError` for a load that would wait for itself."""
         runtime = self._runtime
-        return self._first.board(
+        board = self._first.board(
             key, now=runtime.now(), draw=self._levels.draw(), place=runtime.parker
         )
+        if board.flight is not None and not board.serves and self._within(key):
+            self._leave([board])
+            raise self._recursion(key)
+        return board
+
+    def _within(self, key: str) -> bool:
+        return any(trip.asks_for(self._first, key) for trip in under_way.get())
+
+    def _recursion(self, key: str) -> RecursionError:
+        return RecursionError(
+            f"{self._levels.name}: the load of {key!r} asks this cache for {key!r}, and would "
+            "wait for itself: ask the source"
+        )
+
+    def leave(self, boards: list[Boarding]) -> None:
+        """Do not wait for these after all."""
+        for board in boards:
+            if board.seat is not None and board.flight is not None:
+                self._first.leave(board.flight, board.seat)
+
+    def _leave(self, boards: list[Boarding]) -> None:
+        """Neither wait for these nor lead them."""
+        self.leave(boards)
+        for board in boards:
+            if board.leads and board.flight is not None:
+                self._first.give_up(board.flight)
 
     # Loading
 
@@ -110,11 +163,13 @@ class Visit:
         """Load behind the callers' backs; where there is no room for that, another may later."""
         if boards:
             trip = self._trip(boards, early=True)
-            if not self._start(trip):
+            if not self._start(trip, awaited=False):
                 trip.give_up()
 
     def own(self, key: str) -> Boarding:
-        """Lead a flight of one's own, whoever else is loading."""
+        """Lead a flight of one's own, whoever else is loading. Raises `RecursionError`."""
+        if self._within(key):
+            raise self._recursion(key)
         flight = self._first.take_off(key)
         return Boarding(key, Use.GONE, flight.variant, None, flight)
 
@@ -128,7 +183,7 @@ class Visit:
             for board in boards:
                 assert board.flight is not None  # noqa: S101  they lead
                 seat = first.join(board.flight, runtime.parker())
-                seated.append(board._replace(seat=seat))
+                seated.append(board._replace(seat=seat, own=True))
             if self._start(trip):
                 return seated
             for board in seated:
@@ -145,12 +200,14 @@ class Visit:
         ]
         return Trip(self._levels, wants, self._load, self._rules, anew=anew)
 
-    def _start(self, trip: Trip) -> bool:
+    def _start(self, trip: Trip, *, awaited: bool = True) -> bool:
         """Run it beside the caller; False, and nothing happens, if there is no room for that."""
         runtime = self._runtime
 
         async def run() -> None:
             deadline_variable.set(_NEVER)  # the caller's own: others wait for this load as well
+            if not awaited:
+                under_way.set(())
             await trip.run(runtime)
 
         def ended(_: None, error: BaseException | None) -> None:
@@ -187,37 +244,47 @@ class Visit:
 
     async def _arrived(self, board: Boarding) -> Landing | None:
         """Wait for the flight; None if what it brought is not for this caller."""
-        first, flight, seat = self._first, board.flight, board.seat
+        first, flight, seat, led = self._first, board.flight, board.seat, 0
         assert flight is not None  # noqa: S101  it waits for one
         while seat is not None:
             soft = self._rules.times.soft_timeout if board.entry is not None else None
             try:
-                await seat.place.park(soft or self._rules.times.wait)
+                await seat.place.park(soft or self._patience(board))
             except BaseException:
                 first.leave(flight, seat)
                 raise
+            if soft is not None and seat.part is Part.WAIT:
+                landing = self._impatient(board.key)
+                if landing is not None:
+                    first.leave(flight, seat)
+                    return landing
+                board = board._replace(entry=None)
+                if first.stay(seat, self._runtime.parker()) is Part.WAIT:
+                    continue
             part = first.part(flight, seat)
             if part is Part.TAKE:
                 break
-            if part is Part.WAIT and soft is not None:
-                landing = self._impatient(board.key)
-                if landing is not None:
-                    return landing
-                board = board._replace(entry=None)
-                seat = first.join(flight, self._runtime.parker())
-                continue
             if part is Part.WAIT:
                 following = first.overtake(flight)
                 if following is None:
                     return None
                 flight = following
                 board = board._replace(flight=flight, mark=flight.variant)
+            led += 1
+            if led > _ROUNDS:  # whatever cancels its loads would cancel the next one too
+                first.give_up(flight)
+                name = self._levels.name
+                raise RuntimeError(f"{name}: the load of {board.key!r} was cancelled {led} times")
             [board] = await self.lead([board._replace(seat=None)])
             seat = board.seat
         landing = flight.result
         if landing is None or not first.fits(landing, flight, board.mark):
             return None
         return landing
+
+    def _patience(self, board: Boarding) -> float | None:
+        """How long this caller waits: for a load of its own as long as it takes."""
+        return None if board.own else self._rules.times.wait
 
     def _impatient(self, key: str) -> Landing | None:
         """The stale value, if nothing has deleted it meanwhile."""

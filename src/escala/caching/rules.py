@@ -65,6 +65,7 @@ class MemoTimes(TypedDict, total=False):
     refresh_early: bool
     soft_timeout: str | float
     hard_timeout: str | float
+    wait: str | float
     l1_ttl: str | float
     lag: str | float
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from escala.caching.at_fork import keep_whole
 from escala.caching.events import CacheStoreChanged
 from escala.caching.value_store import Ear, Found, Put, Signal, ValueStore
 from escala.errors import CircuitOpen, StoreUnavailable
+from escala.kernel.context import deadline_variable
 from escala.kernel.events import publish
 from escala.kernel.runtime import Runtime
 from escala.resilience.circuit_breaker import CircuitBreaker
@@ -51,10 +54,11 @@ class SecondLevel:
             on=StoreUnavailable,
             name=f"{name}.l2",
         )
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._repairs: dict[Signal, _Owed] = {}
         self._away = False
         self.failed = 0
+        keep_whole(self)
 
     async def read(
         self, keys: Sequence[str], lease: float, runtime: Runtime, *, early: bool = False
@@ -66,14 +70,22 @@ class SecondLevel:
         self, keys: Sequence[str], lease: float, runtime: Runtime
     ) -> list[Found] | None:
         """Delete keys and take their leases; None while it is away, and then it is repaired."""
-        found = await self._ask(partial(self.store.claim, keys, lease, runtime), runtime)
-        if found is None:
-            self._later([Signal("key", key) for key in keys], 0.0)
+        found = None
+        try:
+            found = await self._ask(partial(self.store.claim, keys, lease, runtime), runtime)
+        finally:
+            if found is None:  # or the caller was cut short, and it has happened or not
+                self.owe([Signal("key", key) for key in keys])
         return found
 
-    async def keep(self, puts: Sequence[Put], runtime: Runtime) -> list[bool] | None:
-        """Store blobs under their leases; None while it is away."""
-        return await self._ask(partial(self.store.store, puts, runtime), runtime) if puts else []
+    async def keep(
+        self, puts: Sequence[Put], runtime: Runtime, *, tell: bool = False
+    ) -> list[bool] | None:
+        """Store blobs under their leases, with `tell` for others to forget; None while away."""
+        if not puts:
+            return []
+        how = {"tell": True} if tell else {}
+        return await self._ask(partial(self.store.store, puts, runtime, **how), runtime)
 
     async def release(self, leases: Sequence[tuple[str, bytes]], runtime: Runtime) -> None:
         """Let others load now and not when the leases end."""
@@ -84,11 +96,12 @@ class SecondLevel:
         self, signals: Sequence[Signal], runtime: Runtime, *, hold: float = 0.0
     ) -> bool:
         """Invalidate for everyone; False if that has to be repeated later."""
-        self._later(signals, hold)  # first: a cancelled caller's is done as well
+        self.owe(signals, hold)  # first: a cancelled caller's is done as well
         return await self.repair(runtime)
 
-    def _later(self, signals: Sequence[Signal], hold: float) -> None:
-        with self._lock:
+    def owe(self, signals: Sequence[Signal], hold: float = 0.0) -> None:
+        """Invalidate, before anything else is asked of the store."""
+        with self.lock:
             repairs = self._repairs
             for signal in signals:
                 before = repairs.get(signal)
@@ -100,7 +113,7 @@ class SecondLevel:
 
     async def repair(self, runtime: Runtime) -> bool:
         """Send the invalidations that have not arrived yet; whether none is left of those."""
-        with self._lock:
+        with self.lock:
             owed = dict(self._repairs)
         for hold in sorted({each.hold for each in owed.values()}):
             signals = [signal for signal, each in owed.items() if each.hold == hold]
@@ -109,11 +122,19 @@ class SecondLevel:
                 await self._guarded(send, runtime)
             except (StoreUnavailable, CircuitOpen):
                 return False
-            with self._lock:
+            with self.lock:
                 for signal in signals:
                     if self._repairs.get(signal) is owed[signal]:  # not one that came after it
                         del self._repairs[signal]
         return True
+
+    async def repair_late(self, runtime: Runtime) -> None:
+        """Repair for a caller whose own time may be up: one message, so that others need not wait."""
+        token = deadline_variable.set(math.inf)
+        try:
+            await self.repair(runtime)
+        finally:
+            deadline_variable.reset(token)
 
     async def _ask(self, call: Callable[[], Awaitable[T]], runtime: Runtime) -> T | None:
         if self._repairs and not await self.repair(runtime):
@@ -123,17 +144,18 @@ class SecondLevel:
         except (StoreUnavailable, CircuitOpen):
             return None
 
-    def _listen(self) -> None:
-        """Begin to listen, with the first thing that is asked of the store."""
-        with self._lock:
-            if self._listens or self.ear is None:
-                return
-            self._listens = True
-        self.store.listen(self.ear)
+    def listen(self) -> None:
+        """Begin to hear what others invalidate: before the first load takes off."""
+        ear = self.ear
+        if self._listens or ear is None:
+            return
+        with self.lock:
+            begun, self._listens = self._listens, True
+        if not begun:
+            self.store.listen(ear)
 
     async def _guarded(self, call: Callable[[], Awaitable[T]], runtime: Runtime) -> T:
-        if not self._listens:
-            self._listen()
+        self.listen()
         try:
             answer = await self._breaker.around(call, runtime)
         except (StoreUnavailable, CircuitOpen) as error:
@@ -146,11 +168,15 @@ class SecondLevel:
         return answer
 
     def _turn(self, reason: str, runtime: Runtime, *, away: bool) -> None:
-        with self._lock:
+        with self.lock:
             if self._away == away:
                 return
             self._away = away
         publish(CacheStoreChanged(name=self._name, at=runtime.now(), away=away, reason=reason))
+
+    def forked(self) -> None:
+        """A forked child owes the store what its parent did."""
+        self.lock = threading.RLock()
 
     def snapshot(self) -> dict[str, float]:
         """Whether the store is away, what it has not heard yet, and how often it failed."""

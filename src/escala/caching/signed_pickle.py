@@ -28,8 +28,6 @@ class SignedPickle:
     has expired. Raises `ConfigError` for a secret of fewer than 32 bytes.
     """
 
-    name = "pickle"
-
     def __init__(self, secrets: Secret | Sequence[Secret], frame: Frame) -> None:
         given = secrets if isinstance(secrets, (list, tuple)) else [secrets]
         self._secrets = [_bytes_of(secret) for secret in given]
@@ -63,7 +61,7 @@ class SignedPickle:
             raise Undecodable(f"pickle: {type(error).__name__}: {error}") from error
 
     def __repr__(self) -> str:
-        return f"<codec pickle with {len(self._secrets)} secrets>"
+        return f"<codec pickle, secrets: {len(self._secrets)}>"
 
 
 def _mac(secret: bytes, key: str, head: bytes, data: bytes | memoryview) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -33,6 +34,12 @@ _OTHERS = (
         PRIMARY KEY (cache, tag, soft)
     ) WITHOUT ROWID
     """,
+    # For a tag, "t" and its name, or "a" for all: who loaded before then may not store.
+    """
+    CREATE TABLE IF NOT EXISTS escala_value_holds (
+        cache BLOB NOT NULL, what BLOB NOT NULL, until REAL NOT NULL, PRIMARY KEY (cache, what)
+    ) WITHOUT ROWID
+    """,
     """
     CREATE TABLE IF NOT EXISTS escala_value_signals (
         id INTEGER PRIMARY KEY AUTOINCREMENT, cache BLOB NOT NULL, text BLOB NOT NULL
@@ -51,6 +58,13 @@ _CHANGE = (
 _TAG = "SELECT soft, clock FROM escala_value_tags WHERE cache = ? AND tag = ?"
 _SET_TAG = "REPLACE INTO escala_value_tags VALUES (?, ?, ?, ?)"
 _DROP_TAGS = "DELETE FROM escala_value_tags WHERE cache = ?"
+_HOLD = """
+    INSERT INTO escala_value_holds VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET until = max(until, excluded.until)
+"""
+_HELD = "SELECT 1 FROM escala_value_holds WHERE cache = ? AND what = ? AND until > ?"
+_DROP_HOLDS = "DELETE FROM escala_value_holds WHERE cache = ? AND until < ?"
+_LONGEST_LOAD = 3600.0
 _TELL = "INSERT INTO escala_value_signals (cache, text) VALUES (?, ?)"
 _FORGET = "DELETE FROM escala_value_signals WHERE id <= ?"
 _REMEMBERED = 10_000
@@ -82,6 +96,7 @@ class SqliteLife:
             row = (epoch, 0, 0, 0, 0, 0)
             file.execute(_BEGIN, (cache, epoch, _boot()))
             file.execute(_DROP_TAGS, (cache,))
+            file.execute(_DROP_HOLDS, (cache, math.inf))
             self._send(b"- epoch 0 0 ")
         self.epoch: bytes
         self.clock: int
@@ -115,6 +130,22 @@ class SqliteLife:
                 self._drop_tags()
         row = (self.clock, self._floor, self._gone, self._expired, self._tags, self._cache)
         self._file.execute(_CHANGE, row)
+
+    def hold(self, signals: Sequence[Signal], now: float, seconds: float) -> None:
+        """No load of these tags, or of all, that begins within so many seconds may store."""
+        self._file.execute(_DROP_HOLDS, (self._cache, now - _LONGEST_LOAD))
+        for kind, name, _ in signals:
+            if kind != "key":
+                what = b"t" + text_of(name) if kind == "tag" else b"a"
+                self._file.execute(_HOLD, (self._cache, what, now + seconds))
+
+    def held_off(self, born: float, tags: tuple[str, ...]) -> bool:
+        """Whether a load that began then may have read what a lagging replica still had."""
+        ask = self._file.execute
+        return any(
+            ask(_HELD, (self._cache, what, born)).fetchone()
+            for what in (b"a", *(b"t" + text_of(tag) for tag in tags))
+        )
 
     def tell(self, writer: str, signals: Sequence[Signal]) -> None:
         """Let the others know, the last ten thousand times."""

@@ -174,6 +174,8 @@ class SqliteValues:
                 if kind == "key":
                     one(file, name, now, soft=soft)
             life.invalidate(signals)
+            if hold > 0:
+                life.hold(signals, now, hold)
             life.tell(self._writer, signals)
 
         await self._step(step, runtime)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Hashable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from escala.caching.events import CacheLoaded, CacheLoadFailed
+from escala.caching.first_level import FirstLevel
 from escala.caching.landing import NOTHING, Landing, Trail
-from escala.caching.levels import Levels
+from escala.caching.levels import Levels, Made
 from escala.caching.pure.blob import Mark
 from escala.caching.pure.entry import ABSENT, Entry
 from escala.caching.pure.use import Use, use_of
 from escala.caching.rules import Load, Rules
-from escala.caching.value_store import Found, Put
-from escala.errors import DeadlineExceeded
-from escala.kernel.context import deadline
+from escala.caching.value_store import Found, Put, Signal
+from escala.errors import DeadlineExceeded, WouldBlock
+from escala.kernel.context import deadline, deadline_variable
 from escala.kernel.events import publish
 from escala.kernel.runtime import Runtime
 
@@ -23,22 +26,27 @@ _PAUSE = 1.0  # seconds in which a source that failed is not asked again, if the
 _LEASE = 10.0  # seconds that a load has before another process may begin one, if no one says more
 _FIRST_LOOK, _LAST_LOOK = 0.005, 0.1  # seconds between looks at what another process is loading
 
+under_way: ContextVar[tuple[Trip, ...]] = ContextVar("escala_cache_loads", default=())
+
 
 class Want:
     """One key that this trip is for."""
 
-    __slots__ = ("early", "flight", "key", "lease", "mark", "part")
+    __slots__ = ("early", "flight", "held", "key", "lease", "mark", "part", "stale", "unread")
 
     def __init__(self, key: str, part: Hashable, flight: Trail, *, early: bool = False) -> None:
         self.key, self.part, self.flight, self.early = key, part, flight, early
         self.lease: bytes | None = None
         self.mark: Mark | None = None
+        self.held = False  # the store lets no one keep it for now
+        self.stale = False  # the store has something for it that is not fresh
+        self.unread = False  # or that cannot be decoded
 
 
 class Trip:
     """Lands every one of its flights, or gives them up when it cannot go on.
 
-    `anew`: whatever the second level has is out of date.
+    `anew`: whatever the second level has is out of date. However it ends, its leases do too.
     """
 
     def __init__(
@@ -47,17 +55,46 @@ class Trip:
         self._levels, self._first, self._second = levels, levels.first, levels.second
         self._load, self._rules = load, rules
         self._open: dict[str, Want] = {want.key: want for want in wants}
+        self._leases: dict[str, bytes] = {}
         self._times, self._anew = rules.times, anew
 
     async def run(self, runtime: Runtime) -> None:
         """Go, and return when all that can be stored is stored."""
         try:
             await self._go(runtime)
-        except DeadlineExceeded:
+        except GeneratorExit:
+            raise  # its event loop is gone, and nothing can be awaited any more
+        except (DeadlineExceeded, WouldBlock):
+            await self._cut_short(runtime)
             if self._open:  # else all have what they came for, and only the storing was cut short
                 raise
+        except Exception as error:  # noqa: BLE001  of a store, or of a user's function
+            await self._cut_short(runtime)
+            for want in list(self._open.values()):
+                self._close(want, Landing(error=error), runtime.now(), keep=False)
+        except BaseException:
+            await self._cut_short(runtime)
+            raise
         finally:
             self.give_up()
+
+    async def _cut_short(self, runtime: Runtime) -> None:
+        """End the leases first, so that who takes over need not wait until they do."""
+        token = deadline_variable.set(math.inf)  # it may be over, and this is one message
+        try:
+            await self._let_go(runtime)
+        finally:
+            deadline_variable.reset(token)
+
+    async def _let_go(self, runtime: Runtime) -> None:
+        if self._second is not None and self._leases:
+            leases = list(self._leases.items())
+            self._leases.clear()
+            await self._second.release(leases, runtime)
+
+    def asks_for(self, first: FirstLevel, key: str) -> bool:
+        """Whether it is still for this key of this cache."""
+        return self._first is first and key in self._open
 
     def give_up(self) -> None:
         """Let others lead what has not landed; nothing is left to do when all has."""
@@ -77,7 +114,7 @@ class Trip:
                 if self._anew:
                     found = await second.claim(keys, self._lease, runtime)
                 else:
-                    early = any(want.early for want in waiting)
+                    early = any(want.early or want.unread for want in waiting)
                     found = await second.read(keys, self._lease, runtime, early=early)
             if found is None:
                 await self._ask(waiting, runtime)
@@ -85,8 +122,10 @@ class Trip:
             mine, waiting = self._sorted(waiting, found, at, patience)
             if mine:
                 await self._ask(mine, runtime)
-            if waiting:
-                await runtime.sleep(min(pause, max(each.wait for each in found) or pause))
+            await self._let_go(runtime)
+            longest = max(each.wait for each in found)
+            if waiting and longest > 0:
+                await runtime.sleep(min(pause, longest))
                 pause = min(2 * pause, _LAST_LOOK)
 
     @property
@@ -100,6 +139,8 @@ class Trip:
         mine, others = [], []
         for want, each in zip(wants, found, strict=True):
             want.lease, want.mark = each.token, each.mark
+            if each.token is not None:
+                self._leases[want.key] = each.token
             entry = None
             if each.blob is not None:
                 entry = self._levels.read(
@@ -107,7 +148,12 @@ class Trip:
                 )
             if entry is not None and self._landed(want, entry, at):
                 continue
-            if want.lease is not None or each.wait <= 0 or at >= patience:
+            want.stale = each.blob is not None
+            if each.blob is not None and entry is None and want.lease is None and not want.unread:
+                want.unread = True  # fresh or not, it is to be replaced: look again for a lease
+                others.append(want)
+            elif want.lease is not None or each.wait <= 0 or at >= patience:
+                want.held = want.lease is None and each.wait <= 0
                 mine.append(want)
             else:
                 others.append(want)
@@ -145,45 +191,62 @@ class Trip:
         except Exception as error:
             if isinstance(error, DeadlineExceeded) and deadline() <= runtime.now():
                 raise  # it was the leader's own time that was up: someone else may have more
-            await self._failed(wants, error, runtime)
+            self._failed(wants, error, runtime)
             return
         except asyncio.CancelledError as error:
             if _being_cancelled():
                 raise
-            await self._failed(wants, error, runtime)  # it has cancelled itself
+            self._failed(wants, error, runtime)  # it has cancelled itself
             return
+        except SystemExit as error:
+            self._failed(wants, error, runtime)  # it would only end the next one as well
+            raise
+        await self._answered(wants, values, began, runtime)
+
+    async def _answered(
+        self, wants: list[Want], values: Sequence[Any], began: float, runtime: Runtime
+    ) -> None:
+        """Land what was loaded, and tell the second level."""
         now = runtime.now()
         took = now - began
         tally = self._levels.tally
         tally.loads += 1
         tally.load_seconds += took
-        puts, spare = [], []
+        puts: list[Put] = []
+        gone: list[Signal] = []
         for want, value in zip(wants, values, strict=True):
-            put = self._brought(want, value, began, took, now)
+            made = self._brought(want, value, began, took, now)
+            put = None if made is None else self._levels.put(want.key, made, want.mark, want.lease)
             if put is not None:
                 puts.append(put)
-            elif want.lease is not None:
-                spare.append((want.key, want.lease))
-        if self._second is not None:
-            if puts:
-                await self._second.keep(puts, runtime)
-            await self._second.release(spare, runtime)
+            elif want.stale and (made is None or want.lease is not None):
+                gone.append(Signal("key", want.key))  # it is no more what the source says
+        if self._second is not None and puts:
+            await self._second.keep(puts, runtime)
+            for put in puts:
+                self._leases.pop(put.key, None)
+        if self._second is not None and gone:
+            await self._second.invalidate(gone, runtime)
 
     async def _loaded(self, parts: list[Hashable], runtime: Runtime, began: float) -> Sequence[Any]:
         hard = self._times.hard_timeout
-        if hard is None:
-            return await self._load(parts)
-        return await runtime.race(lambda: self._load(parts), began + hard)
+        token = under_way.set((*under_way.get(), self))
+        try:
+            if hard is None:
+                return await self._load(parts)
+            return await runtime.race(lambda: self._load(parts), began + hard)
+        finally:
+            under_way.reset(token)
 
     def _brought(
         self,
         want: Want,
-        value: Any,
+        value: Any,  # noqa: ANN401
         began: float,
         took: float,
         now: float,
-    ) -> Put | None:
-        """Land one value that was loaded; what to put into the second level."""
+    ) -> Made | None:
+        """Land one value that was loaded; None if it may not be kept."""
         levels, key = self._levels, want.key
         if value is ABSENT and not self._times.negative_ttl:
             self._close(want, NOTHING, now)
@@ -195,36 +258,35 @@ class Trip:
         except Exception as error:  # noqa: BLE001  of the codec, or of the user's functions
             self._close(want, Landing(error=error), now)
             return None
-        kept = self._close(want, Landing(made.entry), now, keep=made.keep)
+        kept = self._close(want, Landing(made.entry), now, keep=made.keep and not want.held)
         if not kept:
             levels.tally.unkept += 1
         publish(CacheLoaded(name=levels.name, at=now, key=key, took=took, kept=kept))
-        return levels.put(key, made, want.mark, want.lease) if kept else None
+        return made if kept else None
 
-    async def _failed(self, wants: list[Want], error: BaseException, runtime: Runtime) -> None:
+    def _failed(self, wants: list[Want], error: BaseException, runtime: Runtime) -> None:
         now, levels = runtime.now(), self._levels
         levels.tally.load_errors += 1
         cause = f"{type(error).__name__}: {error}"[:200]
-        leases = []
         for want in wants:
             entry = self._first.rescue(want.flight, now=now, pause=_PAUSE)
             if entry is None:
                 landing = Landing(error=error)
             else:
                 levels.tally.rescued += 1
-                landing = Landing(entry, source="stale", why=f"asking failed: {cause}")
+                why = f"asking failed: {cause}"
+                landing = Landing(entry, source="stale", why=why, cause=error)
             self._close(want, landing, now, keep=False)
             publish(
                 CacheLoadFailed(
                     name=levels.name, at=now, key=want.key, cause=cause, rescued=entry is not None
                 )
             )
-            if want.lease is not None:
-                leases.append((want.key, want.lease))
-        if self._second is not None:
-            await self._second.release(leases, runtime)
 
 
 def _being_cancelled() -> bool:
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # a thread without an event loop, where no one cancels
+        return False
     return task is None or task.cancelling() > 0

@@ -113,8 +113,9 @@ class ValueStore(Protocol):
         """Delete or expire, and tell the other writers.
 
         Loads under way can no longer store what they read before: a key's lease ends, for a tag
-        or all it is the blob's mark that tells. For `hold` seconds there is no lease for the
-        signals' keys, nor is one stored, since a replica may lag behind the source by so much.
+        or all it is the blob's mark that tells. For `hold` seconds a replica may lag behind the
+        source: meanwhile there is no lease for the signals' keys and nothing is stored for them,
+        and what is loaded from a mark of meanwhile and has one of the tags is not stored.
         """
         ...
 

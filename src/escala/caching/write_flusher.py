@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import math
-import random
 import sys
 import threading
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from escala.caching.pure.write_place import Done, Entry
 from escala.caching.pure.write_queue import WriteQueue
 from escala.caching.write import Write, record_of
 from escala.caching.write_waiter import Waiter
-from escala.errors import JournalTaken, StoreUnavailable, Undecodable
+from escala.errors import JournalTaken, StoreUnavailable
 from escala.kernel.events import publish
 from escala.kernel.runtime import Parker, Runtime, colours, drive
 from escala.stores.journal import Journal
@@ -39,21 +39,23 @@ class WriteFlusher:
         *,
         merges: bool,
         name: str,
-        rng: random.Random,
+        draw: Callable[[], float],
     ) -> None:
         self.queue, self.lock, self._name = queue, threading.RLock(), name
         self._save_many, self._journal, self._decode = save_many, journal, decode
         self._lost, self._merges = lost, merges
-        self._rng = rng
+        self._draw = draw
         self._parker: Parker | None = None
         self._until = math.inf
         self._stopping = False
-        self.ended = threading.Event()
+        self._started = self._running = False
+        self._joining: list[Parker] = []
         self._now = colours.thread.now
 
     def start(self) -> None:
         """Begin; the loop that virtual time runs in has to be running."""
         self._now = colours.thread.now
+        self._started = self._running = True
         if colours.real:
             threading.Thread(target=self._thread, name="escala-write-behind", daemon=True).start()
             return
@@ -66,7 +68,9 @@ class WriteFlusher:
     def wake(self) -> None:
         """Something may have become due earlier."""
         with self.lock:
-            if self._parker is not None and (
+            if self._started and not self._running and not self._stopping:
+                self.start()  # the loop of virtual time ended, and another began
+            elif self._parker is not None and (
                 self._stopping or self.queue.due(self._now()) < self._until
             ):
                 self._parker.unpark()
@@ -78,15 +82,24 @@ class WriteFlusher:
             self._stopping = True
         self.wake()
 
+    async def join(self, limit: float, runtime: Runtime) -> None:
+        """Wait until it has ended, but not for longer than `limit` seconds."""
+        parker = runtime.parker()
+        with self.lock:
+            if not self._running:
+                return
+            self._joining.append(parker)
+        await parker.park(limit)
+
     def do(self, done: Done[Waiter], error: BaseException | None = None) -> None:
         """What follows from an outcome. To be called without the lock."""
         for waiter in done.through:
+            if error is None and waiter.saved is not None:
+                waiter.saved()
             waiter.end(error)
         for entry in done.parked:
             publish(
-                WriteParked(
-                    name=self._name, at=self._now(), key=entry.key, sequence=entry.sequence
-                )
+                WriteParked(name=self._name, at=self._now(), key=entry.key, sequence=entry.sequence)
             )
         self.hand_on(done.wake)
 
@@ -103,8 +116,12 @@ class WriteFlusher:
         key, waiter.place = waiter.place, None
         return [] if key is None else self.queue.withdraw(key)
 
-    def _end(self, _: object, __: object = None) -> None:
-        self.ended.set()
+    def _end(self, _: object = None, __: object = None) -> None:
+        with self.lock:
+            self._running, self._parker = False, None
+            joining, self._joining = self._joining, []
+        for parker in joining:
+            parker.unpark()
 
     def _thread(self) -> None:
         try:
@@ -115,7 +132,7 @@ class WriteFlusher:
         except BaseException:  # noqa: BLE001  a thread has no one to raise to
             sys.excepthook(*sys.exc_info())
         finally:
-            self._end(None)
+            self._end()
 
     async def _run(self, runtime: Runtime) -> None:
         while True:
@@ -139,8 +156,10 @@ class WriteFlusher:
     async def _send(self, batch: list[Entry[Waiter]], runtime: Runtime) -> None:
         try:
             writes = self._writes(batch)
-            # Asks whether the journal is still ours, too: what another has taken over is its own.
-            await self._journal.commit(self._sealed(batch), runtime)
+            if sealed := self._sealed(batch):
+                await self._journal.commit(sealed, runtime)
+            else:  # is it still ours? What another has taken over is its own.
+                await self._journal.confirm(runtime)
         except JournalTaken as error:
             self._return(math.inf)
             self.stop()
@@ -170,28 +189,27 @@ class WriteFlusher:
         with self.lock:
             done = self.queue.saved()
         self._forget(done)
-        error = await self._settled(runtime) if done.through else None
+        unsettled = await self._settled(runtime) if done.through else None
         publish(
             WriteFlushed(
                 name=self._name, at=runtime.now(), count=len(writes), took=runtime.now() - began
             )
         )
-        self.do(done, error)
+        self.do(done, unsettled)
 
     def _failed(self, writes: list[Write], error: BaseException) -> None:
         cause = f"{type(error).__name__}: {error}"
         with self.lock:
-            done = self.queue.failed(self._now(), self._rng.random(), cause)
+            done = self.queue.failed(self._now(), self._draw(), cause)
         self._forget(done)
         publish(WriteFailed(name=self._name, at=self._now(), count=len(writes), cause=cause))
         self.do(done, error)
 
     def _forget(self, done: Done[Waiter]) -> None:
         if done.rows:
-            try:
+            # The next commit says so; whoever has the journal now saves them once more.
+            with contextlib.suppress(JournalTaken):
                 self._journal.change(dict.fromkeys(done.rows))
-            except JournalTaken:
-                pass  # the next commit says so; whoever has it now saves them once more
 
     async def _settled(self, runtime: Runtime) -> BaseException | None:
         """An error if the journal may still hold what a write that went through has overwritten."""
@@ -210,9 +228,9 @@ class WriteFlusher:
         for entry in batch:
             try:
                 value = None if entry.deleted else self._decode(entry.key, entry.payload)
-            except Undecodable as error:
+            except Exception as error:  # noqa: BLE001  whatever a user's codec may raise
                 with self.lock:
-                    done = self.queue.reject(entry, f"Undecodable: {error}")
+                    done = self.queue.reject(entry, f"{type(error).__name__}: {error}")
                 self.do(done, error)
             else:
                 writes.append(Write(entry.key, value, entry.sequence, entry.deleted))
@@ -232,9 +250,7 @@ class WriteFlusher:
 def compacted(entry: Entry[Waiter], *, sealed: bool) -> dict[int, bytes | None]:
     """How to make one row of an entry's many. With the lock."""
     rows: dict[int, bytes | None] = dict.fromkeys(entry.rows)
-    rows[entry.sequence] = record_of(
-        entry.key, entry.payload, deleted=entry.deleted, sealed=sealed
-    )
+    rows[entry.sequence] = record_of(entry.key, entry.payload, deleted=entry.deleted, sealed=sealed)
     entry.rows = [entry.sequence]
     return rows
 

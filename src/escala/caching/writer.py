@@ -30,21 +30,27 @@ class Writer:
         that comes in between wins.
         """
         levels, second, born = self._levels, self._second, runtime.now()
+        if second is not None:
+            second.listen()
         made = levels.made(key, value, rules, born=born, took=0.0, encode=second is not None)
         flight, keep = self._first.take_off(key), made.keep
         try:
             if second is not None:
                 claimed = await second.claim([key], LEASE, runtime)
-                if claimed is not None and keep:
+                if claimed is not None:
                     mark, token = claimed[0].mark, claimed[0].token
-                    put = levels.put(key, made, mark, token)
+                    put = levels.put(key, made, mark, token) if keep else None
                     if put is not None:
                         keep = await second.keep([put], runtime) != [False]
                     elif token is not None:
                         await second.release([(key, token)], runtime)
-        except BaseException:
+        except BaseException as error:
+            if second is not None:  # no one knows what has arrived there, and no lease may stay
+                second.owe([Signal("key", key)])
             self._first.drop(key, now=runtime.now())
-            self._first.land(flight, Landing(made.entry), now=runtime.now(), keep=False)
+            self._first.give_up(flight)  # who waits for it asks the source
+            if second is not None and not isinstance(error, GeneratorExit):
+                await second.repair_late(runtime)
             raise
         self._first.land(flight, Landing(made.entry), now=runtime.now(), keep=keep)
 

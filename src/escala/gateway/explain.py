@@ -25,6 +25,8 @@ def explained(request: HttpRequest, response: Response, route: Route | None) -> 
         told["cache"] = notes["cache"]
     if "cache_refused" in notes:
         told["cache-refused"] = notes["cache_refused"]
+    if "fallback" in notes:
+        told["fallback"] = notes["fallback"]
     if "reason" in notes:
         told["reason"] = notes["reason"]
     headers = [

@@ -80,7 +80,7 @@ class Gateway:
             discard=Response.discard,
             share=self._workers,
         )
-        return Route(label, config.stack(scope), targets, trusted)
+        return Route(label, config.stack(scope), targets, trusted, config.priority)
 
     def handle(self, request: HttpRequest) -> Awaitable[Response]:
         """Answer a request; never raises for what a client or a target did."""

@@ -25,6 +25,7 @@ from escala.kernel.runtime import colours
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from escala.gateway.priority import PriorityConfig
     from escala.gateway.pure.client_address import TrustedProxies
     from escala.gateway.targets import Targets
     from escala.kernel.stack import Stack
@@ -44,6 +45,7 @@ class Route:
         stack: Stack,
         targets: Targets,
         trusted: TrustedProxies,
+        priority: PriorityConfig | None = None,
     ) -> None:
         self.label = label
         self.stack = stack
@@ -53,7 +55,7 @@ class Route:
         self.metrics = RouteMetrics()
         self._around = stack.around
         self._attempt = functools.partial(targets.send, self._head)
-        self._trusted = trusted
+        self._trusted, self._priority = trusted, priority
         self._tails: dict[tuple[str, bytes], bytes] = {}
         self._now: Callable[[], float] = time.monotonic  # noqa: TID251  measures, decides nothing
 
@@ -67,6 +69,9 @@ class Route:
                 if name == b"x-forwarded-for"
             ]
             request.client = self._trusted.client(request.peer, values)
+        if self._priority is not None:
+            trusted = self._trusted.trusts(request.peer)
+            request.priority = self._priority.of(request, trusted=trusted)
         if not request.idempotent and request.header(b"idempotency-key") is not None:
             request.idempotent = True
         token = current.set(request)

@@ -18,6 +18,7 @@ from escala.gateway.as_python import source
 from escala.gateway.balancer_name import BalancerName
 from escala.gateway.network import Network
 from escala.gateway.policy_entry import PolicyEntry
+from escala.gateway.priority import PriorityConfig
 from escala.gateway.route_match import Host, Method, UrlPath
 from escala.gateway.stack_rules import faults, oddities
 from escala.http.limits import Limits
@@ -91,6 +92,8 @@ class RouteConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Only these methods; when empty, all that no other route of this path names."""
     host: Host | None = None
     """Only this host; any when left out."""
+    priority: PriorityConfig | None = None
+    """How much each request matters to `shed` and to queues by priority; all alike if left out."""
     policies: Annotated[tuple[PolicyEntry, ...], Meta(max_length=100)] = ()
     """What surrounds each request, outermost first."""
 

@@ -14,6 +14,7 @@ from escala.balancing.target_url import TargetUrl
 from escala.errors import ConfigError
 from escala.gateway.address import Address
 from escala.gateway.policy_entry import PolicyEntry
+from escala.gateway.priority import HEADER
 from escala.http.message import KEYS
 from escala.kernel.policy import Scope
 from escala.kernel.problem import BROKEN, Path, dotted
@@ -101,10 +102,18 @@ def _duplicate_routes(stack: Maybe) -> Iterator[Finding]:
 
 def _keys(stack: Maybe) -> Iterator[Finding]:
     """A key that requests do not have would quietly count all clients as one."""
-    for path, entry in _entries(stack):
-        key = getattr(entry.options, "key", None)
+    keys = [(path, getattr(entry.options, "key", None)) for path, entry in _entries(stack)]
+    priorities = [
+        (("routes", at, "priority"), getattr(route.priority, "key", None))
+        for at, route in _routes(stack)
+    ]
+    for path, key in [*keys, *priorities]:
         if isinstance(key, str) and key not in KEYS and not _HEADER_KEY.fullmatch(key):
             yield (*path, "key"), not_among("keys", (*KEYS, "header:<name>"), key)
+    for path, key in priorities:
+        if isinstance(key, str) and key.startswith(HEADER) and stack.trusted_proxies == ():
+            expected = "expected trusted_proxies that send it, since any client can"
+            yield (*path, "key"), f"{expected}; found {key!r} and none"
 
 
 def _policies(stack: Maybe) -> Iterator[Finding]:

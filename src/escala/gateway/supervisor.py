@@ -144,7 +144,7 @@ class Supervisor:
     def _on_event(self, worker: int, event: dict[str, Any]) -> None:
         self._seq += 1
         self._events.append({"seq": self._seq, "worker": worker, **event})
-        if event["type"] in ("health", "breaker"):
+        if event["type"] in ("health", "breaker", "store"):
             detail = " ".join(f"{key}={value}" for key, value in event["detail"].items())
             self._tell(f"{event['type']}: {event['name']} {detail} (worker {worker})")
 

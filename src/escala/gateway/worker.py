@@ -25,7 +25,8 @@ from escala.gateway.stack_file import stack_of
 from escala.http.server import HttpServer
 from escala.kernel.events import Event, subscribe
 from escala.kernel.runtime import wall
-from escala.resilience import BreakerChanged, Retried
+from escala.limiting import LimiterStoreChanged
+from escala.resilience import BreakerChanged, BreakerStoreChanged, Retried
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MEMORY = Path("/proc/self/statm")
@@ -97,6 +98,8 @@ class Worker:
         if isinstance(event, Retried):
             if self._gateway is not None:
                 self._gateway.retried(event.name)
+        elif isinstance(event, (BreakerStoreChanged, LimiterStoreChanged)):
+            self._tell(event, "store", {"away": event.away, "reason": event.reason})
         elif isinstance(event, (BreakerChanged, TargetChanged)):
             detail: dict[str, Any]
             if isinstance(event, BreakerChanged):
@@ -109,8 +112,11 @@ class Worker:
                     "healthy": event.healthy,
                     "reason": event.reason,
                 }
-            told = {"at": wall(), "type": kind, "name": event.name, "detail": detail}
-            self._control.send({"event": told})
+            self._tell(event, kind, detail)
+
+    def _tell(self, event: Event, kind: str, detail: dict[str, Any]) -> None:
+        told = {"at": wall(), "type": kind, "name": event.name, "detail": detail}
+        self._control.send({"event": told})
 
     def _status(self) -> dict[str, Any]:
         server = self._server

@@ -8,6 +8,7 @@ from escala.errors import EscalaError, RateLimited
 from escala.http.cache_replies import Replies, Visit
 from escala.http.message import Response
 from escala.http.pure.admission import Admission, Arrival, admit
+from escala.http.pure.asked import NOTHING_ASKED, Asked
 from escala.http.pure.fields import Headers, field
 from escala.http.pure.http_date import format_date
 from escala.http.pure.reuse import FAILURES
@@ -15,6 +16,7 @@ from escala.http.pure.stored_answer import StoredAnswer
 from escala.http.pure.validators import confirms, question, refreshed
 from escala.http.pure.vary import Values
 from escala.http.recording import Recording
+from escala.http.second_answers import AnswerLease, SecondAnswers
 from escala.http.shared_answers import ALONE, CacheFlight, Outcome
 from escala.http.stream import Stream
 from escala.kernel.context import remaining
@@ -28,7 +30,8 @@ class CacheLoad:
     """The state of one trip. Whatever happens, its flight lands or is handed over, once.
 
     `stale` is the stored answer to verify, if there is one. Without a `flight` nobody waits for
-    this load; `variant` is None when its answer says nothing about what others will get.
+    this load; `variant` is None when its answer says nothing about what others will get. With a
+    `lease` what it brings is stored in the second level as well.
     """
 
     __slots__ = (
@@ -37,9 +40,11 @@ class CacheLoad:
         "_flight",
         "_generation",
         "_headers",
+        "_lease",
         "_outgrown",
         "_recorded",
         "_replies",
+        "_second",
         "_shared",
         "_stale",
         "_variant",
@@ -56,7 +61,10 @@ class CacheLoad:
         flight: CacheFlight | None,
         variant: Values | None,
         generation: int,
+        second: SecondAnswers | None = None,
+        lease: AnswerLease | None = None,
     ) -> None:
+        self._second, self._lease = second, lease
         self._replies, self._shared, self._visit = replies, replies.shared, visit
         self._headers = visit.request.headers
         self._stale = stale
@@ -105,14 +113,23 @@ class CacheLoad:
         finally:
             request.headers = headers
 
-    def _admit(self, status: int, headers: Headers) -> Admission:
+    def _admit(self, status: int, headers: Headers, asked: Asked | None = None) -> Admission:
         visit = self._visit
         now = visit.runtime.now()
         arrival = Arrival(wall=self._replies.wall(), now=now, delay=now - self._asked_at)
         method = visit.request.method
         return admit(
-            method, visit.asked, status, headers, arrival=arrival, terms=self._replies.terms
+            method,
+            visit.asked if asked is None else asked,
+            status,
+            headers,
+            arrival=arrival,
+            terms=self._replies.terms,
         )
+
+    def _private(self, status: int, headers: Headers) -> bool:
+        """Whether no one could share such an answer, whatever they ask with."""
+        return self._admit(status, headers, NOTHING_ASKED).refusal is not None
 
     def _confirmed(self, news: Headers) -> Response | None:
         """The stored answer is still right; None when the 304 speaks of another one."""
@@ -131,7 +148,7 @@ class CacheLoad:
         if admission.refusal is None:
             self._keep(answer)
         else:
-            self._refuse(admission.refusal)
+            self._refuse(admission.refusal, private=self._private(stale.status, aged))
         return self._replies.stored(self._visit, answer, "revalidated")
 
     async def _received(self, response: Response) -> Response:
@@ -144,12 +161,14 @@ class CacheLoad:
             # All of it is here already, or it broke off and this raises before anyone sees half.
             response.body = b"".join([chunk async for chunk in response.body])
         admission = self._admit(response.status, response.headers)
-        why = admission.refusal or self._too_large(response)
+        large = self._too_large(response)
+        why = admission.refusal or large
         if why is not None:
             if response.status >= _FIRST_SERVER_ERROR or response.status == _TOO_MANY:
                 self._land_failure(response)
             else:
-                self._refuse(why)
+                private = large is not None or self._private(response.status, response.headers)
+                self._refuse(why, private=private)
             return self._replies.passed_on(visit, response, None)
         if isinstance(response.body, bytes):
             body = response.body
@@ -165,7 +184,13 @@ class CacheLoad:
     ) -> StoredAnswer:
         visit = self._visit
         return StoredAnswer(
-            visit.key, status, headers, body, asked_with=self._headers, admission=admission
+            visit.key,
+            status,
+            headers,
+            body,
+            asked_with=self._headers,
+            admission=admission,
+            known_at=self._asked_at,
         )
 
     def _too_large(self, response: Response) -> str | None:
@@ -179,15 +204,20 @@ class CacheLoad:
 
     def _keep(self, answer: StoredAnswer) -> None:
         flight, self._flight = self._flight, None
-        self._shared.keep(
+        runtime = self._visit.runtime
+        unchanged = self._shared.keep(
             answer,
             generation=self._generation,
             flight=flight,
             variant=self._variant,
-            now=self._visit.runtime.now(),
+            now=runtime.now(),
         )
+        if unchanged and self._second is not None and self._lease is not None:
+            lease, self._lease = self._lease, None
+            self._second.keep(lease, answer, self._headers, runtime)
+        self._release()
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str, *, private: bool) -> None:
         flight, self._flight = self._flight, None
         self._visit.request.notes["cache_refused"] = why
         self._shared.refuse(
@@ -197,10 +227,20 @@ class CacheLoad:
             variant=self._variant,
             now=self._visit.runtime.now(),
         )
+        if private and self._second is not None and self._lease is not None:
+            lease, self._lease = self._lease, None
+            self._second.refuse(lease, self._visit.runtime)
+        self._release()
 
     def _land(self, outcome: Outcome) -> None:
         flight, self._flight = self._flight, None
         self._shared.land(flight, outcome)
+        self._release()
+
+    def _release(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None and self._second is not None:
+            self._second.release(lease, self._visit.runtime)
 
     def _land_failure(self, response: Response) -> None:
         retry_after = field(response.headers, b"retry-after")
@@ -211,15 +251,11 @@ class CacheLoad:
         flight, self._flight = self._flight, None
         if flight is not None:
             self._shared.hand_over(flight)
+        self._release()
 
     def _is_its_own(self, error: Exception) -> bool:
         """Whether only this caller failed: its own limit or deadline is not the others'."""
         return isinstance(error, RateLimited) or remaining(self._visit.runtime.now()) <= 0
-
-    @property
-    def recording(self) -> bool:
-        """Whether the body is being copied while its reader reads it."""
-        return self._recorded is not None
 
     # Keeper of a recorded body
 
@@ -245,7 +281,8 @@ class CacheLoad:
     def outgrown(self) -> None:
         """It is not kept after all, so no one should wait for it."""
         if self._outgrown:
-            self._refuse(f"the body is larger than {self._replies.max_body} bytes")
+            why = f"the body is larger than {self._replies.max_body} bytes"
+            self._refuse(why, private=True)
         else:
             self._land(ALONE)  # too many bodies are under way at the moment
 

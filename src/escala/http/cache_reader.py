@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import contextvars
 import copy
 from typing import cast
 
-import msgspec
-
+from escala.caching.pure.flight import Part
 from escala.errors import DeadlineExceeded, EscalaError
+from escala.http.cache_leader import CacheLeader
 from escala.http.cache_load import CacheLoad
 from escala.http.cache_replies import Replies, Visit
 from escala.http.message import Response, plain
-from escala.caching.pure.flight import Part
 from escala.http.pure.reuse import FAILURES, Use, use
 from escala.http.pure.validators import contradicts
 from escala.http.shared_answers import (
@@ -27,9 +23,7 @@ from escala.http.shared_answers import (
     SharedAnswers,
     Wait,
 )
-from escala.http.stream import Stream
-from escala.kernel.context import remaining, serving
-from escala.kernel.runtime import ThreadRuntime
+from escala.kernel.context import remaining
 
 _ROUNDS = 3  # a waiter that three loads in a row could not serve asks for itself
 _TOO_LATE = "the deadline passed while another request loaded the same answer"
@@ -38,13 +32,14 @@ _TOO_LATE = "the deadline passed while another request loaded the same answer"
 class CacheReader:
     """Takes requests that a stored answer could serve, and finds the cheapest way to serve them.
 
-    `patience` is how long one waits for another's load, in seconds, and how long a load in the
-    background may take.
+    `patience` is how long one waits for another's load, in seconds.
     """
 
-    def __init__(self, shared: SharedAnswers, replies: Replies, *, patience: float) -> None:
-        self._shared, self._replies, self._patience = shared, replies, patience
-        self._refreshing: set[asyncio.Task[None]] = set()
+    def __init__(
+        self, leader: CacheLeader, shared: SharedAnswers, replies: Replies, *, patience: float
+    ) -> None:
+        self._leader, self._shared, self._replies = leader, shared, replies
+        self._patience = patience
 
     async def serve(self, visit: Visit) -> Response:
         """Answer a GET or HEAD."""
@@ -60,71 +55,29 @@ class CacheReader:
                 place=visit.runtime.parker,
             )
             if isinstance(plan, Give):
-                word = "hit" if plan.use is Use.FRESH else "stale"
-                return self._replies.stored(visit, plan.answer, word)
+                return self._replies.given(visit, plan.answer, plan.use)
             if isinstance(plan, Lead):
-                return await self._lead(visit, plan)
+                return await self._leader.lead(visit, plan)
             if isinstance(plan, Ask):
                 return await self._ask(visit, plan)
             if isinstance(plan, Refuse):
-                self._replies.note(visit.request, "miss")
-                return plain(504, "only a stored answer was asked for, and there is none")
+                return await self._refuse(visit)
             response = await self._wait(visit, plan)
             if response is not None:
                 return response
         return await self._ask(visit, Ask(self._shared.generation(visit.key)))
 
-    async def _lead(self, visit: Visit, plan: Lead) -> Response:
-        if plan.answer is None or plan.use is not Use.STALE:
-            return await self._load(visit, plan).run()
-        if isinstance(visit.runtime, ThreadRuntime):
-            # A thread has no one to leave the work to: this caller asks, all others get it stale.
-            return await self._load(visit, plan).run()
-        self._refresh(visit, plan)
-        return self._replies.stored(visit, plan.answer, "stale")
-
-    def _load(self, visit: Visit, plan: Lead) -> CacheLoad:
-        return CacheLoad(
-            self._replies,
-            visit,
-            stale=plan.answer,
-            flight=plan.flight,
-            variant=plan.flight.variant,
-            generation=plan.generation,
-        )
-
-    def _refresh(self, visit: Visit, plan: Lead) -> None:
-        """Load in a task of its own: no client waits for it, so no client's deadline bounds it."""
-        request = copy.copy(visit.request)
-        request.notes, request.tried = {}, ()
-        visit = msgspec.structs.replace(visit, request=request, background=True)
-        load = self._load(visit, plan)
-        task = asyncio.get_running_loop().create_task(
-            self._loading(visit, load), context=contextvars.Context()
-        )
-        self._refreshing.add(task)
-        task.add_done_callback(self._refreshing.discard)
-        task.add_done_callback(lambda _: load.give_up())  # a task may end before it began
-
-    async def _loading(self, visit: Visit, load: CacheLoad) -> None:
-        runtime = visit.runtime
-
-        async def fetch() -> None:
-            with serving(visit.request):
-                response = await load.run()
-            if load.recording and isinstance(response.body, Stream):
-                async with contextlib.aclosing(response.body) as body:
-                    async for _ in body:
-                        pass
-            else:
-                response.discard()
-
-        try:
-            await runtime.race(fetch, runtime.now() + self._patience)
-        except Exception:  # noqa: BLE001  no one is there to be told; the stale answer stays
-            self._replies.rescue(visit)
+    async def _refuse(self, visit: Visit) -> Response:
+        if (response := await self._leader.glance(visit)) is not None:
+            return response
+        self._replies.note(visit.request, "miss")
+        return plain(504, "only a stored answer was asked for, and there is none")
 
     async def _ask(self, visit: Visit, plan: Ask) -> Response:
+        if plan.variant is None and plan.use is Use.NONE:
+            response = await self._leader.glance(visit)
+            if response is not None:
+                return response
         if visit.request.method == "GET" and not visit.asked.control.no_store:
             load = CacheLoad(
                 self._replies,
@@ -174,15 +127,16 @@ class CacheReader:
                     return None
                 flight = overtaking
             generation = self._shared.generation(visit.key)
-            return await self._load(visit, Lead(flight, generation, plan.answer, Use.NONE)).run()
+            lead = Lead(flight, generation, plan.answer, Use.NONE)
+            return await self._leader.lead(visit, lead, waits=part is not Part.WAIT)
         outcome = flight.result
         if outcome is None or outcome is ALONE:
             generation = self._shared.generation(visit.key)
             return await self._ask(visit, Ask(generation, flight.variant, plan.answer))
         if outcome.answer is not None:
-            answer, headers = outcome.answer, visit.request.headers
+            answer = outcome.answer
             how = use(answer.windows, visit.asked.control, now=runtime.now())
-            if how is Use.NONE or not answer.matches(visit.asked, headers):
+            if how is Use.NONE or not answer.matches(visit.asked, visit.request.headers):
                 return None
             return self._replies.stored(visit, answer, "coalesced")
         return self._failed(visit, outcome)

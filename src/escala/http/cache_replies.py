@@ -10,6 +10,7 @@ import msgspec
 from escala.http.message import HttpRequest, Response
 from escala.http.pure.admission import Terms
 from escala.http.pure.asked import Asked
+from escala.http.pure.reuse import Use
 from escala.http.pure.stored_answer import StoredAnswer
 from escala.http.shared_answers import SharedAnswers
 from escala.kernel.policy import Next
@@ -59,6 +60,10 @@ class Replies:
     def missed(self, visit: Visit) -> None:
         """The origin was asked, whatever came of it."""
         self.note(visit.request, "miss", counted=not visit.background)
+
+    def given(self, visit: Visit, answer: StoredAnswer, how: Use) -> Response:
+        """A stored answer that needed no one to be asked."""
+        return self.stored(visit, answer, "hit" if how is Use.FRESH else "stale")
 
     def stored(self, visit: Visit, answer: StoredAnswer, word: str) -> Response:
         """A stored answer, or a 304 if the client has it already; HEAD gets no body."""

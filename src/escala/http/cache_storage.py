@@ -1,106 +1,126 @@
-"""Where answers are kept: in memory, counted in bytes, the least recently used leaving first."""
+"""Where answers are kept: in memory, counted in bytes, those that no one asks for leaving first."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
+from collections.abc import Sequence
+from typing import Final
 
+from escala.caching.pure.entry import MOST_VISITS, Entry, Terms, WeighedEntry
+from escala.caching.pure.s3_fifo import S3Fifo
 from escala.http.pure.asked import Asked
 from escala.http.pure.fields import Headers
 from escala.http.pure.stored_answer import StoredAnswer
 from escala.http.pure.vary import Values, vary_values
 
-LARGEST_SHARE = 1 / 8
 VARIANTS = 16
+_TERMS: Final = Terms(fresh=0.0)  # an entry's `until` says it all
 
 
 class CacheStorage:
     """Answers by key, several for a key whose answers vary; never more than `size` bytes.
 
     - `size` covers key, headers, body and a fixed overhead for each entry (`StoredAnswer.size`).
-    - An answer above `largest_share` of it is not kept, so that one cannot push out all others.
-    - A key has at most `variants` answers, since clients choose the headers that answers vary by;
-      the one stored longest ago goes first.
+    - A key takes at most `largest` bytes, an eighth of `size`: larger answers are not kept, and
+      when several are together, those stored longest ago go.
+    - A key has at most `variants` answers, since clients choose the headers that answers vary by.
+    - Keys leave by S3-FIFO: a crawler that asks for each page once pushes out no other.
 
     Every operation takes constant time. Not locked: its owner serialises the calls.
     """
 
-    __slots__ = ("_answers", "_order", "_variants", "bytes", "evicted", "largest", "size")
+    __slots__ = ("_dropped", "_fifo", "_variants", "largest", "size")
 
-    def __init__(
-        self, size: int, *, largest_share: float = LARGEST_SHARE, variants: int = VARIANTS
-    ) -> None:
+    def __init__(self, size: int, *, variants: int = VARIANTS) -> None:
         self.size = size
-        self.largest = int(size * largest_share)
-        self.bytes = 0
-        self.evicted = 0
+        self._fifo = S3Fifo(max_entries=None, max_weight=size)
+        self.largest = self._fifo.heaviest
         self._variants = variants
-        self._answers: dict[bytes, list[StoredAnswer]] = {}  # the newest first
-        # Not a plain dict: taking its oldest entry walks over all that were removed before it.
-        self._order: OrderedDict[StoredAnswer, None] = OrderedDict()
+        self._dropped = 0
 
     def __len__(self) -> int:
-        """How many answers there are."""
-        return len(self._order)
+        """How many keys there are."""
+        return len(self._fifo.table)
+
+    @property
+    def weight(self) -> int:
+        """The bytes that all answers take."""
+        return self._fifo.weight
+
+    @property
+    def evicted(self) -> int:
+        """How many keys and variants had to leave."""
+        return self._fifo.evicted + self._dropped
 
     def find(self, key: bytes, asked: Asked, headers: Headers) -> StoredAnswer | None:
         """The newest answer that may be given to such a request, fresh or not."""
-        for answer in self._answers.get(key, ()):
+        entry = self._fifo.table.get(key)
+        if entry is None:
+            return None
+        for answer in _answers(entry):
             if answer.matches(asked, headers):
-                self._order.move_to_end(answer)
+                if entry.visits < MOST_VISITS:
+                    entry.visits += 1
                 return answer
         return None
 
     def variant(self, key: bytes, headers: Headers) -> Values:
         """What sets this request apart from others for the key, as far as answers have told."""
-        answers = self._answers.get(key)
-        return vary_values(answers[0].vary, headers) if answers and answers[0].vary else ()
+        entry = self._fifo.table.get(key)
+        if entry is None:
+            return ()
+        newest = _answers(entry)[0]
+        return vary_values(newest.vary, headers) if newest.vary else ()
 
-    def put(self, answer: StoredAnswer) -> bool:
+    def put(self, answer: StoredAnswer, *, now: float = -math.inf) -> bool:
         """Keep it, in place of the one for the same requests; False if it is too large."""
         if answer.size > self.largest:
             return False
-        answers = self._answers.get(answer.key, [])
-        for other in answers:
-            if other.vary == answer.vary and other.values == answer.values:
-                self.remove(other)
-                break
-        if len(answers) >= self._variants:
-            self.remove(answers[-1])
-            self.evicted += 1
-        while self.bytes + answer.size > self.size:
-            self.remove(next(iter(self._order)))
-            self.evicted += 1
-        self._answers.setdefault(answer.key, []).insert(0, answer)
-        self._order[answer] = None
-        self.bytes += answer.size
+        said = answer.vary, answer.values
+        before = _answers(self._fifo.table.get(answer.key))
+        kept = [answer, *(each for each in before if (each.vary, each.values) != said)]
+        while len(kept) > self._variants or sum(each.size for each in kept) > self.largest:
+            kept.pop()
+            self._dropped += 1
+        self._fifo.put(_entry(answer.key, kept), now)
         return True
 
     def remove(self, answer: StoredAnswer) -> bool:
         """Let go of this very answer; False if it had gone before."""
-        if answer not in self._order:
+        before = _answers(self._fifo.table.get(answer.key))
+        kept = [other for other in before if other is not answer]
+        if len(kept) == len(before):
             return False
-        del self._order[answer]
-        answers = self._answers[answer.key]
-        answers.remove(answer)
-        if not answers:
-            del self._answers[answer.key]
-        self.bytes -= answer.size
+        if kept:
+            self._fifo.put(_entry(answer.key, kept))
+        else:
+            self._fifo.remove(answer.key)
         return True
 
     def forget(self, key: bytes) -> int:
         """Let go of all answers for a key; how many there were."""
-        answers = list(self._answers.get(key, ()))
-        for answer in answers:
-            self.remove(answer)
-        return len(answers)
+        return len(_answers(self._fifo.remove(key)))
 
     def doubt(self, key: bytes) -> None:
         """Have all answers for a key asked about before their next use."""
-        for answer in self._answers.get(key, ()):
+        for answer in _answers(self._fifo.table.get(key)):
             answer.doubt()
 
     def clear(self) -> None:
         """Let go of everything."""
-        self._answers.clear()
-        self._order.clear()
-        self.bytes = 0
+        self._fifo.clear()
+
+
+def _answers(entry: Entry | None) -> tuple[StoredAnswer, ...]:
+    """Those of a key, the newest first."""
+    return () if entry is None else entry.value
+
+
+def _entry(key: bytes, answers: Sequence[StoredAnswer]) -> WeighedEntry:
+    return WeighedEntry(
+        key,
+        tuple(answers),
+        until=max(answer.useful_until for answer in answers),
+        terms=_TERMS,
+        weight=sum(answer.size for answer in answers),
+    )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import ClassVar, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import msgspec
 
+from escala.caching.second_level import SecondLevel
+from escala.caching.value_store import open_value_store
 from escala.errors import Rejected
+from escala.http.answer_ear import AnswerEar
+from escala.http.cache_changes import CacheChanges
+from escala.http.cache_leader import CacheLeader
 from escala.http.cache_reader import CacheReader
 from escala.http.cache_replies import Replies, Visit
 from escala.http.message import HttpRequest, Response
@@ -17,12 +23,14 @@ from escala.http.pure.asked import read_request
 from escala.http.pure.cache_key import cache_key
 from escala.http.pure.fields import Headers
 from escala.http.pure.invalidation import Effect, affected, effect
+from escala.http.second_answers import SecondAnswers
 from escala.http.shared_answers import SharedAnswers
 from escala.kernel.config import options
 from escala.kernel.context import current_request
 from escala.kernel.policy import Next, Policy, Scope
-from escala.kernel.runtime import Runtime, wall
+from escala.kernel.runtime import Runtime, colours, drive, wall
 from escala.kernel.units import Duration, PositiveDuration, PositiveSize
+from escala.kernel.wrong_value import without_password
 from escala.resilience.spelling import spelled
 
 T = TypeVar("T")
@@ -39,20 +47,30 @@ class ResponseCache(Policy):
     on `HttpRequest` contexts, in threads and in tasks at once; anything else passes through.
 
     - `size`: memory for all entries together, headers and overhead included. Behind several
-      workers each has its part of it, and its own entries: a change seen by one worker is not
-      seen by the others, which hold their answers until these are stale.
-    - `max_body`: larger bodies pass through unstored (nor is anything above an eighth of `size`).
+      workers each has its part of it, and its own entries. Without `l2` a change seen by one
+      worker is not seen by the others, which hold their answers until these are stale.
+    - `max_body`: larger bodies pass through unstored. No URL takes more than an eighth of `size`.
     - `ttl`: how long answers that state no freshness are fresh; None: guess by `Last-Modified`,
       at most an hour. Requests with a `Cookie` neither fill nor get such entries.
     - `stale_while_revalidate`, `stale_if_error`: how long stale answers may be given while one
       request asks for news, or when asking fails, where the answer does not say it itself.
     - `wait`: how long a request waits for another's load before it starts one itself.
+    - `l2`: a second level, "redis://…" (Redis or Valkey), "sqlite:///file.db" or "memory://name",
+      for all workers and gateways whose caches have the same `name`. It is asked before the
+      origin, within its own time limit and behind a breaker: while it is away, origins are asked.
+    - `max_stale`: while changes that others make may be missed, no answer in memory is older than
+      this without asking the second level.
 
     **One load for many.** Concurrent misses wait for the first; if that one is cancelled, one of
     them takes over; an error, or the status of a failed answer, goes to all. Requests with
     `Authorization`, `no-store` or `no-cache` neither wait nor are waited for, and when an answer
     cannot be shared its requests go their own ways for ten seconds. A streamed body reaches the
     loader's client as it arrives, and those who wait when it is complete.
+
+    **With a second level** the load is one for all processes, and what an unsafe request, `forget`
+    or `clear` lets go of, here or elsewhere, is let go of in all. They return when the others
+    have been told; a load that began before stores nothing any more. While the second level is
+    away the others go on, and are told before anything else is read from it here.
 
     `Range` requests pass through: parts are neither stored nor cut from stored answers. What
     was done stands in the request's note "cache" (see `Replies`), why an answer was not stored
@@ -90,6 +108,10 @@ class ResponseCache(Policy):
         """How long stale answers may be given when asking fails."""
         wait: PositiveDuration = PositiveDuration("5s")
         """How long a request waits for another's load before it starts one itself."""
+        l2: str | None = None
+        """The URL of a store in which workers and gateways share what they have loaded."""
+        max_stale: PositiveDuration = PositiveDuration("2s")
+        """While changes made by others may be missed, no answer in memory is older than this."""
 
     def __init__(
         self,
@@ -100,6 +122,8 @@ class ResponseCache(Policy):
         stale_while_revalidate: str | float = 0,
         stale_if_error: str | float = 0,
         wait: str | float = "5s",
+        l2: str | None = None,
+        max_stale: str | float = "2s",
         name: str = "cache",
         wall: Callable[[], float] = wall,
     ) -> None:
@@ -111,6 +135,8 @@ class ResponseCache(Policy):
             "stale_while_revalidate": stale_while_revalidate,
             "stale_if_error": stale_if_error,
             "wait": wait,
+            "l2": l2,
+            "max_stale": max_stale,
         }
         self.options = options(self.Options, given, where="ResponseCache")
         self._shared = SharedAnswers(self.options.size)
@@ -121,7 +147,16 @@ class ResponseCache(Policy):
         )
         largest = min(self.options.max_body, self._shared.largest)
         self._replies = Replies(self._shared, terms=terms, max_body=largest, wall=wall)
-        self._reader = CacheReader(self._shared, self._replies, patience=self.options.wait)
+        self._second = None if self.options.l2 is None else self._opened(self.options.l2)
+        patience = self.options.wait
+        self._leader = CacheLeader(self._shared, self._replies, self._second, patience=patience)
+        self._reader = CacheReader(self._leader, self._shared, self._replies, patience=patience)
+        self._changes = CacheChanges(self._shared, self._second)
+
+    def _opened(self, url: str) -> SecondAnswers:
+        store = open_value_store(url, f"http:{self.name}", os.urandom(8).hex())
+        ear = AnswerEar(self._shared, bound=self.options.max_stale / 2, name=self.name)
+        return SecondAnswers(SecondLevel(store, name=self.name), ear)
 
     @classmethod
     def build(cls, options: Options, scope: Scope) -> Self:
@@ -133,19 +168,26 @@ class ResponseCache(Policy):
             stale_while_revalidate=options.stale_while_revalidate,
             stale_if_error=options.stale_if_error,
             wait=options.wait,
+            l2=options.l2,
+            max_stale=options.max_stale,
             name=scope.label(cls.kind),
         )
 
     def __repr__(self) -> str:
-        return spelled(self, self.options, name=self.name)
+        chosen = self.options
+        if chosen.l2 is not None:
+            chosen = msgspec.structs.replace(chosen, l2=without_password(chosen.l2))
+        return spelled(self, chosen, name=self.name)
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """Answer the current request from memory, or through `call`."""
         request = current_request()
         if not isinstance(request, HttpRequest):
             return await call()
+        if self._second is not None:
+            self._second.listen()
         if request.method not in _READS:
-            return await self._change(request, call)
+            return await self._change(request, call, runtime)
         asked = read_request(request.headers)
         if asked.origin_only or request.body is not None or request.upgrade is not None:
             self._replies.note(request, "bypass")
@@ -155,40 +197,70 @@ class ResponseCache(Policy):
         )
         return cast("T", await self._reader.serve(visit))
 
-    def forget(self, url: str) -> None:
-        """Never give the stored answers for this URL again, nor one that is being loaded."""
-        parts = urlsplit(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        key = cache_key(*(part.encode() for part in (parts.scheme, parts.netloc, target)))
-        self._shared.affect(key, Effect.FORGET)
+    def forget(self, url: str) -> bool:
+        """Never give the stored answers for this URL again, nor one that is being loaded.
 
-    def clear(self) -> None:
-        """Never give any of the answers stored up to now again."""
-        self._shared.clear()
+        False if the second level did not answer: then it is told before anything else is read
+        from it here, and others may give the old answers until then.
+        """
+        return drive(self._changes.make([_key(url)], Effect.FORGET, colours.thread))
+
+    async def aforget(self, url: str) -> bool:
+        """`forget` on an event loop."""
+        return await self._changes.make([_key(url)], Effect.FORGET, colours.loop)
+
+    def clear(self) -> bool:
+        """Never give any of the answers stored up to now again; see `forget`."""
+        return drive(self._changes.clear(colours.thread))
+
+    async def aclear(self) -> bool:
+        """`clear` on an event loop."""
+        return await self._changes.clear(colours.loop)
+
+    def close(self) -> None:
+        """Let go of the second level; the cache can be used on without it."""
+        if self._second is not None:
+            self._second.close()
 
     def snapshot(self) -> dict[str, float]:
-        """The counts (see `Replies`) and how full it is: bytes, entries, evicted."""
-        return self._replies.counts() | self._shared.snapshot()
+        """The counts (see `Replies`), how full it is, and how the second level is."""
+        second = self._second
+        shared = self._replies.counts() | self._shared.snapshot()
+        if second is None:
+            return shared
+        return {**shared, "l2_hits": self._leader.second_hits, **second.snapshot()}
 
     # Changing
 
-    async def _change(self, request: HttpRequest, call: Next[T]) -> T:
+    async def _change(self, request: HttpRequest, call: Next[T], runtime: Runtime) -> T:
         """Pass an unsafe request on, and let go of what it changes."""
         self._replies.note(request, "bypass")
         try:
             answer = await call()
         except BaseException as error:
             if request.tried or not isinstance(error, Rejected):
-                self._affect(request, None, [])
+                keys, done = _affected(request, None, [])
+                self._changes.begin(keys, done, runtime)
             raise
         if isinstance(answer, Response):
-            self._affect(request, answer.status, answer.headers)
+            keys, done = _affected(request, answer.status, answer.headers)
         else:
-            self._affect(request, None, [])
+            keys, done = _affected(request, None, [])
+        if keys:
+            await self._changes.make(keys, done, runtime)
         return answer
 
-    def _affect(self, request: HttpRequest, status: int | None, headers: Headers) -> None:
-        done = effect(request.method, status)
-        if done is not Effect.NONE:
-            for key in affected(request.scheme, request.host, request.target, headers):
-                self._shared.affect(key, done)
+
+def _affected(
+    request: HttpRequest, status: int | None, headers: Headers
+) -> tuple[list[bytes], Effect]:
+    done = effect(request.method, status)
+    if done is Effect.NONE:
+        return [], done
+    return affected(request.scheme, request.host, request.target, headers), done
+
+
+def _key(url: str) -> bytes:
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return cache_key(*(part.encode() for part in (parts.scheme, parts.netloc, target)))

@@ -8,10 +8,11 @@ from typing import TypeAlias
 
 import msgspec
 
+from escala.caching.pure.flight import Flight, Part, Seat
 from escala.http.cache_storage import CacheStorage
+from escala.http.pure.answer_record import PRIVATE_FOR
 from escala.http.pure.asked import Asked
 from escala.http.pure.fields import Headers
-from escala.caching.pure.flight import Flight, Part, Seat
 from escala.http.pure.flight_table import FlightTable
 from escala.http.pure.invalidation import Effect
 from escala.http.pure.reuse import Use, rescues, use_paused
@@ -20,7 +21,7 @@ from escala.http.pure.vary import Values
 from escala.kernel.runtime import Parker
 
 PAUSE = 1.0  # after a failed verification, so that an outage is not asked by every request
-ALONE_FOR = 10.0  # how long a key that gave an answer which cannot be shared is not waited for
+ALONE_FOR = PRIVATE_FOR  # a key that gave an answer which cannot be shared is not waited for
 _COLLECTING_SHARE = 4  # copies of bodies under way take at most a quarter of the size
 
 
@@ -93,6 +94,8 @@ class SharedAnswers:
         self._collecting = 0
         self._may_collect = size // _COLLECTING_SHARE
         self.largest = self._storage.largest
+        self._deaf: float | None = None
+        self._bound = 0.0
 
     def plan(  # noqa: PLR0911  one return for each thing that a request can do
         self,
@@ -108,7 +111,7 @@ class SharedAnswers:
         with self._lock:
             answer = self._storage.find(key, asked, headers)
             how = Use.NONE
-            if answer is not None:
+            if answer is not None and self._trusted(answer, now):
                 pause = answer.pause_until
                 how = use_paused(answer.windows, asked.control, now=now, pause=pause)
                 if how is Use.FRESH or how is Use.ACCEPTED:
@@ -195,14 +198,16 @@ class SharedAnswers:
         flight: CacheFlight | None,
         variant: Values | None,
         now: float,
-    ) -> None:
+    ) -> bool:
         """Store it, unless its key has changed since it was asked for; land its flight.
 
         `variant` is None for a load that says nothing about whether others could share it.
+        Returns whether the key had not changed.
         """
         with self._lock:
-            if self._flights.generation(answer.key) == generation:
-                self._storage.put(answer)
+            unchanged = self._flights.generation(answer.key) == generation
+            if unchanged:
+                self._storage.put(answer, now=now)
             if variant is not None:
                 if max(answer.windows.fresh, answer.windows.stale) > now:
                     self._flights.unset_alone(answer.key, variant)
@@ -211,6 +216,13 @@ class SharedAnswers:
             seats = self._land(flight, Outcome(answer=answer))
         for seat in seats:
             seat.place.unpark()
+        return unchanged
+
+    def offer(self, answer: StoredAnswer, *, generation: int, now: float) -> None:
+        """Store one that is not fresh while news of it is asked for; unless its key has changed."""
+        with self._lock:
+            if self._flights.generation(answer.key) == generation:
+                self._storage.put(answer, now=now)
 
     def refuse(
         self,
@@ -246,7 +258,9 @@ class SharedAnswers:
         """
         with self._lock:
             answer = self._storage.find(key, asked, headers)
-            if answer is None or not rescues(answer.windows, asked.control, now=now):
+            if answer is None or not self._trusted(answer, now):
+                return None
+            if not rescues(answer.windows, asked.control, now=now):
                 return None
             answer.pause_until = now + PAUSE
             return answer
@@ -273,6 +287,25 @@ class SharedAnswers:
             self._flights.overtake_all()
             self._storage.clear()
 
+    # Hearing of changes that others make
+
+    def deafen(self, bound: float, *, now: float) -> None:
+        """Changes may be missed from here on: trust no answer that was known longer ago than that.
+
+        It takes no lock, since a forked child is told before anything else.
+        """
+        self._bound, self._deaf = bound, now + bound
+
+    def hear(self) -> None:
+        """Changes are heard again; those that were not are made up for by forgetting all."""
+        self._deaf = None
+        self.clear()
+
+    def _trusted(self, answer: StoredAnswer, now: float) -> bool:
+        """Whether no one can have changed it without our hearing of it, or only a moment ago."""
+        deaf = self._deaf
+        return deaf is None or now < max(deaf, answer.known_at + self._bound)
+
     # Bodies under way
 
     def reserve(self, size: int) -> bool:
@@ -293,7 +326,7 @@ class SharedAnswers:
         with self._lock:
             storage = self._storage
             return {
-                "bytes": storage.bytes,
+                "bytes": storage.weight,
                 "entries": len(storage),
                 "evicted": storage.evicted,
                 "loading": len(self._flights),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from escala.limiting.decision import Decision
+from escala.limiting.events import LimiterStoreChanged
 from escala.limiting.fixed_window import FixedWindow
 from escala.limiting.leaky_bucket import LeakyBucket
 from escala.limiting.plan import Limit, Plan
@@ -16,6 +17,7 @@ __all__ = [
     "FixedWindow",
     "LeakyBucket",
     "Limit",
+    "LimiterStoreChanged",
     "Plan",
     "RateLimiter",
     "SlidingWindowCounter",

@@ -9,6 +9,7 @@ from escala.kernel.registry import load
 from escala.kernel.runtime import Runtime
 from escala.limiting.decision import Decision
 from escala.limiting.plan import Plan
+from escala.stores.store_scheme import store_scheme
 
 LEDGERS = "escala.ledgers"
 
@@ -62,14 +63,8 @@ def open_ledger(url: str, plan: Plan) -> Ledger:
 
     Raises `ConfigError` when no installed package keeps limits behind such a URL.
     """
-    scheme, colon, _ = url.partition("://")
-    if not colon:  # what was found is not shown: it may be a password
-        raise ConfigError(
-            f"{plan.name}: store: expected a URL such as 'redis://localhost:6379', "
-            "found text without '://'"
-        )
     try:
-        kind = load(LEDGERS, scheme)
+        kind = load(LEDGERS, store_scheme(url))
     except ConfigError as error:
         raise ConfigError(*(f"{plan.name}: store: {each}" for each in error.problems)) from error
     ledger: Ledger = kind(url, plan)

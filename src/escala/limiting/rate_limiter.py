@@ -23,6 +23,7 @@ from escala.limiting.plan import Limit, Plan
 from escala.limiting.shared_ledger import open_shared
 from escala.resilience.call_key import LONGEST, Grouping, call_key, key_text, short
 from escala.resilience.spelling import spelled
+from escala.resilience.user_function import check
 
 MaxKeys: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Away: TypeAlias = Literal["local", "open", "closed"]
@@ -44,6 +45,8 @@ class RateLimiter(Guard[None]):
     options: Any
 
     def _begin(self, options: Any, key: str | Grouping | None, name: str) -> None:  # noqa: ANN401  each limiter's own
+        if callable(key):
+            check(key, "key", where=type(self).__name__)
         self.options, self.name = options, name
         self._key: str | None = options.key
         self._groups: str | Grouping | None = key
@@ -133,7 +136,7 @@ class RateLimiter(Guard[None]):
         if not granted:
             decision = self._memory.decide(key, 1, runtime)
             if not decision.allowed:
-                raise self._refused(key, decision)
+                raise self.refused(key, decision)
         return None
 
     def passed(self, permit: None, answer: object, runtime: Runtime) -> None:
@@ -145,7 +148,7 @@ class RateLimiter(Guard[None]):
     async def _turn(self, key: Hashable, runtime: Runtime) -> None:
         decision = await self._acquire(key, 1, None, runtime)
         if not decision.allowed:
-            raise self._refused(key, decision)
+            raise self.refused(key, decision)
 
     def acquire(
         self, key: Hashable = "", cost: int = 1, wait: float | str | None = None
@@ -271,7 +274,8 @@ class RateLimiter(Guard[None]):
         """The key that a call counts under now, as `enter` takes it from the current request."""
         return "" if self._groups is None else call_key(self._groups, self.name)
 
-    def _refused(self, key: Hashable, decision: Decision) -> RateLimited:
+    def refused(self, key: Hashable, decision: Decision) -> RateLimited:
+        """The error for a decision of this limiter's that lets a call not pass."""
         text = self.plan.limits[decision.decided_by].text
         if decision.away and self.options.away == "closed":
             reason = f"the store in which the limit of {text} is counted is away"

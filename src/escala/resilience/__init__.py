@@ -9,6 +9,7 @@ from escala.resilience.circuit_breaker import CircuitBreaker
 from escala.resilience.deadline import Deadline
 from escala.resilience.events import (
     BreakerChanged,
+    BreakerStoreChanged,
     FellBack,
     FunctionFailed,
     Hedged,
@@ -34,6 +35,7 @@ __all__ = [
     "AdaptiveThrottle",
     "BreakerChanged",
     "BreakerState",
+    "BreakerStoreChanged",
     "Bulkhead",
     "CircuitBreaker",
     "Deadline",

@@ -84,7 +84,8 @@ class CircuitBreaker(SharedBreakerShell):
     breaker ended. So put a `Timeout` inside, or a dependency that hangs is never counted. A
     result that comes after the state has changed changes nothing.
 
-    Raises `CircuitOpen`. `BreakerChanged` events tell each step.
+    Raises `CircuitOpen`. `BreakerChanged` events tell each step, `BreakerStoreChanged` that the
+    store is away, with the reason, or back.
 
     >>> breaker = CircuitBreaker(failure_rate="25%", minimum_calls=100)
     >>> breaker.call(len, "tea"), breaker.state.value

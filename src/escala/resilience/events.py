@@ -20,6 +20,13 @@ class BreakerChanged(Event, frozen=True, kw_only=True):
     shadow: bool = False
 
 
+class BreakerStoreChanged(Event, frozen=True, kw_only=True):
+    """A shared breaker's store is `away`, so that each process decides alone; or it is back."""
+
+    away: bool
+    reason: str
+
+
 class Retried(Event, frozen=True, kw_only=True):
     """Attempt number `attempt` failed, and another follows in `delay` seconds.
 

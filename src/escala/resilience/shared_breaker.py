@@ -7,12 +7,14 @@ from collections.abc import Hashable
 from typing import NamedTuple, TypeVar, cast
 
 from escala.errors import DeadlineExceeded, StoreUnavailable, WouldBlock
+from escala.kernel.events import publish
 from escala.kernel.policy import Next
 from escala.kernel.runtime import Runtime
 from escala.resilience.breaker_shell import BreakerShell
 from escala.resilience.breaker_store import BreakerStore
 from escala.resilience.breaker_verdict import Judge, Verdict, verdict
 from escala.resilience.call_key import call_key, key_text
+from escala.resilience.events import BreakerStoreChanged
 from escala.resilience.pure.breaker import REFUSED
 from escala.resilience.pure.shared_breaker import Answer, Errand, SharedMachine
 
@@ -148,14 +150,24 @@ class SharedBreakerShell(BreakerShell):
             with self._lock:
                 machine.unheard(question, lease)
             if isinstance(error, StoreUnavailable):
-                self._away, self._away_until = True, runtime.now() + self._refresh
+                self._away_until = runtime.now() + self._refresh
+                self._turn(str(error), runtime, away=True)
             elif errand not in _REPORTS or not isinstance(error, (DeadlineExceeded, WouldBlock)):
                 raise  # a report must not take the place of what the call came to
             return None
-        self._away = False
+        if self._away:
+            self._turn("the store answers again", runtime, away=False)
         with self._lock:
             if self._mode == "enforce":
                 machine.learn(question, answer, runtime.now())
         if machine.changes:
             self._tell(machine, key)
         return answer
+
+    def _turn(self, reason: str, runtime: Runtime, *, away: bool) -> None:
+        """Tell the first call that finds the store away, and the first that finds it back."""
+        with self._lock:
+            if self._away == away:
+                return
+            self._away = away
+        publish(BreakerStoreChanged(name=self.name, at=runtime.now(), away=away, reason=reason))

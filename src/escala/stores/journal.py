@@ -92,6 +92,7 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._lost: BaseException | None = JournalTaken(f"the journal {path} is not open")
         self._process = self._last = 0
+        self._holds = False
         self._runtime, self._beaten = colours.thread, 0.0
 
     def open(self, replay: Replay, opened: Callable[[BaseException | None], None]) -> None:
@@ -103,7 +104,7 @@ class Journal:
         with self._lock:
             if not _claim_path(self._file.path):
                 raise JournalTaken(f"the journal {self._file.path}: this process has it open")
-            self._process, self._runtime = os.getpid(), colours.thread
+            self._holds, self._process, self._runtime = True, os.getpid(), colours.thread
             self._inbox = queue.SimpleQueue()
             self._thread = None
             if colours.real:
@@ -139,11 +140,14 @@ class Journal:
         return await self._outcome(ticket)
 
     async def commit(self, rows: Rows, runtime: Runtime) -> None:
-        """Change records that are there; nothing that was to change before is left undone then.
-
-        Without any change it only asks whether this process is still the owner.
-        """
+        """Change records that are there; nothing that was to change before is left undone then."""
         ticket = _Ticket(runtime.parker(), rows=rows)
+        self._post(ticket)
+        await self._outcome(ticket)
+
+    async def confirm(self, runtime: Runtime) -> None:
+        """Return if this process is still the owner. It needs no room, and mostly no sync."""
+        ticket = _Ticket(runtime.parker())
         self._post(ticket)
         await self._outcome(ticket)
 
@@ -157,7 +161,7 @@ class Journal:
 
     async def close(self, runtime: Runtime) -> None:
         """Write what is asked for, let the next process have the file, and close it."""
-        if self._process != os.getpid() or not _is_open(self._file.path):
+        if self._process != os.getpid() or not self._holds:
             return
         thread = self._thread
         if thread is None:
@@ -182,7 +186,7 @@ class Journal:
             raise RuntimeError("a function that the journal calls cannot wait for the journal")
         with self._lock:  # so that nothing is put into the inbox after it was emptied for good
             if self._lost is not None:
-                raise _again(self._lost)
+                raise again(self._lost)
             if thread is None:
                 self._work([ticket])
             else:
@@ -259,6 +263,8 @@ class Journal:
         now = self._runtime.now()
         beat = now >= self._beaten + self.lease / _BEATS
         try:
+            if fresh:
+                self._file.need_room()
             self._file.write({**self._owed, **fresh}, beat=beat)
         except Exception as error:  # noqa: BLE001  whatever it is, those who wait are told
             self._failed(batch, fresh, error)
@@ -288,28 +294,36 @@ class Journal:
         self, batch: list[_Ticket], fresh: dict[int, bytes | None], error: BaseException
     ) -> None:
         owed_error: BaseException | None = error
+        owner_error: BaseException | None = error
         if isinstance(error, JournalFull):
             # Records that go make room, if they are not held up by those that come.
-            try:
+            with contextlib.suppress(StoreUnavailable):
                 self._file.reclaim()
-                self._file.write(self._owed)
-            except Exception as still:  # noqa: BLE001
-                owed_error = still
-            else:
-                self._owed.clear()
-                owed_error = None
+            owed_error = self._tried(self._owed)
+            owner_error = self._tried({}) if owed_error is not None else None
         else:
             # They may be on the disk though no one is told so: they must not come back after
             # what is written later.
             self._owed.update(dict.fromkeys(fresh))
-        for either in (error, owed_error):
+        for either in (error, owner_error):
             if isinstance(either, JournalTaken):
                 self._lost = either
         for ticket in batch:
-            refused = error if ticket.body is not None else owed_error
-            only_number = ticket.takes_number and ticket.body is None
-            if refused is not None and not (only_number and isinstance(refused, JournalFull)):
-                ticket.error, ticket.number = _again(refused), 0
+            refused = owner_error
+            if ticket.body is not None:
+                refused = error
+            elif ticket.rows is not None:
+                refused = owed_error
+            if refused is not None:
+                ticket.error, ticket.number = again(refused), 0
+
+    def _tried(self, rows: dict[int, bytes | None]) -> BaseException | None:
+        try:
+            self._file.write(rows)
+        except Exception as error:  # noqa: BLE001  whatever it is, those who wait are told
+            return error
+        rows.clear()
+        return None
 
     def _end(self) -> None:
         """Let go of the file."""
@@ -324,16 +338,17 @@ class Journal:
         while not self._inbox.empty():
             ticket = self._inbox.get()
             if ticket is not None:
-                ticket.error = _again(self._lost)
+                ticket.error = again(self._lost)
                 ticket.end()
                 if ticket.parker is not None:
                     ticket.parker.unpark()
         self._file.close()
+        self._holds = False
         _release_path(self._file.path)
 
 
-def _again(error: BaseException) -> BaseException:
-    """For each who waits an error of its own: tracebacks and notes are not shared."""
+def again(error: BaseException) -> BaseException:
+    """For each who waits an error of its own, since tracebacks and notes are not to be shared."""
     return type(error)(*error.args) if isinstance(error, EscalaError) else error
 
 
@@ -354,8 +369,3 @@ def _claim_path(path: str) -> bool:
 def _release_path(path: str) -> None:
     with _paths_lock:
         _open_paths.pop(os.path.realpath(path), None)
-
-
-def _is_open(path: str) -> bool:
-    with _paths_lock:
-        return _open_paths.get(os.path.realpath(path)) == os.getpid()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from escala.errors import ConfigError, JournalFull, JournalTaken, StoreUnavailable
+from escala.stores.ballast import Ballast
 from escala.stores.life_lock import LifeLock
 
 Rows: TypeAlias = Mapping[int, bytes | None]
@@ -17,6 +18,8 @@ Rows: TypeAlias = Mapping[int, bytes | None]
 APPLICATION = int.from_bytes(b"EsJo")  # in the file's header, where `file` and SQLite show it
 VERSION = 1
 
+_CHECKPOINT = 250  # pages of 4 KiB, after which the log's are moved into the file
+_ROOM = 2**20  # bytes: what a checkpoint may need on a full disk
 _PATIENCE = 5.0  # seconds; no other program has a reason to hold a transaction open
 _TABLES = """
     CREATE TABLE owner (
@@ -47,9 +50,10 @@ class JournalFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.token = 0
+        self.token, self._released = 0, False
         self._connection: sqlite3.Connection | None = None
         self._life: LifeLock | None = None
+        self._ballast = Ballast(f"{path}-room", _ROOM)
 
     def open(self) -> None:
         """Open the file, or make one.
@@ -89,6 +93,7 @@ class JournalFile:
             )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT}")
         if ours == APPLICATION:
             report = _value(connection, "PRAGMA quick_check(1)")
             if report != "ok":
@@ -116,7 +121,7 @@ class JournalFile:
             # Held before anyone can read of it, so that no one finds it free.
             self._life.hold(owner.token + 1)
             connection.execute("UPDATE owner SET token = ?, held = 1", (owner.token + 1,))
-        self.token = owner.token + 1
+        self.token, self._released = owner.token + 1, False
         return None
 
     def rows(self) -> Iterator[tuple[int, bytes]]:
@@ -152,14 +157,30 @@ class JournalFile:
                 connection.execute("UPDATE owner SET beats = beats + 1")
 
     def reclaim(self) -> None:
-        """After `JournalFull`: move what the write-ahead log holds into the file, to reuse it."""
+        """After `JournalFull`: move what the write-ahead log holds into the file, to reuse it.
+
+        A row that goes has to be written down too, so without this a full disk would stay full.
+        """
+        self._ballast.drop()
         with self._told():
             self._opened().execute("PRAGMA wal_checkpoint(RESTART)")
+
+    def need_room(self) -> None:
+        """Raise `JournalFull` if neither disk nor file has room for more than rows that go."""
+        if self._ballast.keep():
+            return
+        with self._told():
+            free = _number(self._opened(), "freelist_count") * _number(self._opened(), "page_size")
+        if free < _ROOM:
+            raise JournalFull(
+                f"the journal {self.path}: the disk is full: make room; nothing was written"
+            )
 
     def release(self) -> None:
         """Let the next one have it at once, if this is still the owner."""
         with self._told(), _transaction(self._opened()) as connection:
             connection.execute("UPDATE owner SET held = 0 WHERE token = ?", (self.token,))
+        self._released = True
 
     def close(self) -> None:
         """Close the file."""
@@ -167,6 +188,8 @@ class JournalFile:
         if self._life is not None:
             self._life.close()
             self._life = None
+            if self._released:
+                self._ballast.drop()
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

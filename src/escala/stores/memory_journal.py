@@ -1,4 +1,4 @@
-"""What a journal does, without the disk: numbers in order, and nothing that outlives the process."""
+"""What a journal does, without the disk: numbers in order, and nothing outlives the process."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ class MemoryJournal:
 
     async def commit(self, rows: Rows, runtime: Runtime) -> None:
         """Nothing is kept."""
+
+    async def confirm(self, runtime: Runtime) -> None:
+        """No one else has it."""
 
     def change(self, rows: Rows) -> None:
         """Nothing is kept."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
-from escala.errors import ConfigError
 from escala.kernel.registry import load
 from escala.kernel.runtime import Runtime
+from escala.stores.store_scheme import store_scheme
 
 LINKS = "escala.links"
 
@@ -43,10 +43,5 @@ def open_link(url: str) -> ScriptLink:
 
     Raises `ConfigError` when no installed package opens such a URL.
     """
-    scheme, colon, _ = url.partition("://")
-    if not colon:  # what was found is not shown: it may be a password
-        raise ConfigError(
-            "expected a URL such as 'redis://localhost:6379', found text without '://'"
-        )
-    link: ScriptLink = load(LINKS, scheme)(url)
+    link: ScriptLink = load(LINKS, store_scheme(url))(url)
     return link

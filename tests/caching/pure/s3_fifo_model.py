@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from escala.caching.pure.ghost import Ghost
 
-TURNS = 256
+TURNS = 10_000
 
 
 @dataclass
@@ -23,13 +23,13 @@ class Kept:
 class SlowS3Fifo:
     """The same decisions; a removed key stays in its list with nothing in `kept`."""
 
-    max_entries: float
-    max_weight: float
+    max_entries: int
+    max_weight: int
     kept: dict[int, Kept] = field(default_factory=dict)
     small: list[tuple[int, int]] = field(default_factory=list)  # key, weight when it came
     main: list[int] = field(default_factory=list)
     ghost: Ghost = field(default_factory=lambda: Ghost(0))
-    evicted: int = 0
+    evictions: int = 0
 
     @property
     def weight(self) -> int:
@@ -55,11 +55,12 @@ class SlowS3Fifo:
                 self.kept[key] = Kept(weight, ends, visits)
                 return True
             self.evict(now)
+        known = self.ghost.take(key)
         while len(self.kept) + 1 > self.max_entries or self.weight + weight > self.max_weight:
             self.evict(now)
         if key in list(self.places()):
             pass
-        elif self.ghost.take(key):
+        elif known or (not self.evictions and self._small_is_full()):
             self.main.append(key)
         else:
             self.small.append((key, weight))
@@ -76,9 +77,10 @@ class SlowS3Fifo:
         return True
 
     def evict(self, now: float) -> None:
-        turns = TURNS
+        self.evictions += 1
+        turns, young = TURNS, self._from_small(now)
         while True:
-            young = self._from_small(now)
+            young = bool(self.small) if young or not self.main else False
             key = self.small.pop(0)[0] if young else self.main.pop(0)
             kept = self.kept.get(key)
             if kept is None:
@@ -92,10 +94,9 @@ class SlowS3Fifo:
         if young and not over:
             most = self.max_entries - max(1, self.max_entries // 10)
             if self.ghost.limit < most and len(self.kept) > 2 * self.ghost.limit:
-                self.ghost = Ghost(int(min(len(self.kept), most)))
+                self.ghost = Ghost(min(len(self.kept), most))
             self.ghost.add(key)
         del self.kept[key]
-        self.evicted += 1
 
     def _from_small(self, now: float) -> bool:
         if not self.main:
@@ -103,6 +104,9 @@ class SlowS3Fifo:
         oldest = self.kept.get(self.main[0])
         if oldest is not None and oldest.ends <= now:
             return False
+        return self._small_is_full()
+
+    def _small_is_full(self) -> bool:
         weight = sum(weight for _, weight in self.small)
         return len(self.small) >= max(1, self.max_entries // 10) or weight >= max(
             1, self.max_weight // 10

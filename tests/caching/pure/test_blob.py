@@ -92,6 +92,13 @@ def test_what_was_packed_comes_back(key: str, header: Header, payload: bytes) ->
     assert unpack(key, pack(key, header, payload)) == (header, payload)
 
 
+def test_any_text_is_a_key_and_a_tag() -> None:
+    header = HEADER._replace(tags=("\ud800", "\0", ""))
+    blob = pack("\udfff", header, b"x")
+    assert unpack("\udfff", blob) == (header, b"x")
+    assert unpack("\ud800", blob) is None
+
+
 @pytest.mark.parametrize("blob", [pack("k", PLAIN, b"pay"), pack("k", HEADER, b"")], ids=str)
 def test_no_changed_byte_is_overlooked(blob: bytes) -> None:
     for at in range(len(blob)):

@@ -39,7 +39,7 @@ def test_a_long_memory_forgets_a_generation_at_a_time(limit: int) -> None:
         known = [key for key in range(added) if ghost.take(key)]
         assert known[0] >= added - limit
         assert known[0] <= added - limit + 2 * step + limit % 32, "and hardly earlier than that"
-        assert len(known) >= 0.8 * limit - 2 * step
+        assert len(known) >= 0.9 * limit - 2 * step
 
 
 def test_nothing_is_remembered_by_a_memory_of_no_length() -> None:
@@ -49,16 +49,16 @@ def test_nothing_is_remembered_by_a_memory_of_no_length() -> None:
 
 
 def test_few_of_those_that_come_back_are_forgotten_too_early() -> None:
-    """About one in ten, as the class says."""
+    """Not all are remembered, but nearly."""
     limit, back = 10_000, 0
     ghost = Ghost(limit)
     for key in range(60_000):
-        ghost.add(("key", key))
+        ghost.add((1, key))
         # Each comes back after half the length, which is the time that one has on average.
         if key >= limit // 2 and key % 5 == 0:
-            back += ghost.take(("key", key - limit // 2))
+            back += ghost.take((1, key - limit // 2))
     asked = (60_000 - limit // 2) // 5
-    assert 0.88 * asked < back < 0.99 * asked
+    assert 0.98 * asked < back < asked
 
 
 def test_hardly_a_strange_key_is_taken_for_another() -> None:
@@ -73,7 +73,7 @@ def test_evenly_spaced_keys_do_not_fall_on_the_same_places(stride: int) -> None:
     ghost = Ghost(1000)
     for number in range(1000):
         ghost.add(number * stride)
-    assert sum(ghost.take(number * stride) for number in range(1000)) > 780
+    assert sum(ghost.take(number * stride) for number in range(1000)) > 900
 
 
 def test_old_keys_stay_forgotten_when_the_generations_come_around() -> None:

@@ -52,3 +52,9 @@ class FlushMarks(Generic[W]):
         before = len(self._waiting)
         self._waiting = deque(each for each in self._waiting if each[1] is not waiter)
         return len(self._waiting) < before
+
+    def everyone(self) -> list[W]:
+        """All who wait; none of them does any more."""
+        waiting = [waiter for _, waiter in self._waiting]
+        self._waiting.clear()
+        return waiting

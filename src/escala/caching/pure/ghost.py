@@ -14,9 +14,9 @@ _OLD: Final = 128  # generations: half way around their eight bits, so past ever
 class Ghost:
     """Remembers the last `limit` keys it was given, by 24 bits of their hash.
 
-    A key has two places that it may stand in and takes the one whose key came earlier. So about
-    one in ten is forgotten before its time, and one in some millions is taken for another. Neither
-    matters: a mistake can cost a hit, never a right answer.
+    A key has two pairs of places that it may stand in, and takes that of the four whose key came
+    earliest. So a few in a hundred are forgotten before their time, and one in some millions is
+    taken for another. Neither matters: a mistake can cost a hit, never a right answer.
     """
 
     __slots__ = ("_left", "_length", "_now", "_places", "_step", "limit")
@@ -28,26 +28,37 @@ class Ghost:
         self._left = self._step  # keys that the generation still takes
         self._now = _OLD
         # 24 bits of the key's hash, then eight of the generation it came in.
-        self._places = array("I", [0]) * max(_LEAST, limit * 3 // 2)
+        self._places = array("I", [0]) * (max(_LEAST, limit * 3 // 2) + 1)
 
     def add(self, key: Hashable) -> None:
         """Remember a key; it forgets the one that came `limit` keys earlier."""
         if not self._left:
             self._left, self._now = self._step, (self._now + 1) & 255
         self._left -= 1
-        places, now = self._places, self._now
+        places, now, length = self._places, self._now, self._length
         mixed = hash((key,))  # integers are their own hash
-        first, second = mixed % len(places), (mixed >> 32) % len(places)
-        if (now - places[first]) & 255 < (now - places[second]) & 255:
-            first = second
-        places[first] = (mixed & 0xFFFFFF) << 8 | now
+        pairs = len(places) - 1
+        oldest = mixed % pairs
+        age = (now - places[oldest]) & 255
+        if age < length:
+            second = (mixed >> 32) % pairs
+            for place in (oldest + 1, second, second + 1):
+                this = (now - places[place]) & 255
+                if this > age:
+                    oldest, age = place, this
+                    if age >= length:
+                        break
+        places[oldest] = (mixed & 0xFFFFFF) << 8 | now
 
     def take(self, key: Hashable) -> bool:
         """Tell whether it remembers a key, and forget it."""
         places, now = self._places, self._now
         mixed = hash((key,))
-        wanted = mixed & 0xFFFFFF
-        for place in (mixed % len(places), (mixed >> 32) % len(places)):
+        wanted, pairs = mixed & 0xFFFFFF, len(places) - 1
+        a, b = mixed % pairs, (mixed >> 32) % pairs
+        if wanted not in (places[a] >> 8, places[a + 1] >> 8, places[b] >> 8, places[b + 1] >> 8):
+            return False
+        for place in (a, a + 1, b, b + 1):
             seen = places[place]
             if seen >> 8 == wanted and (now - seen) & 255 < self._length:
                 places[place] = (now - _OLD) & 255

@@ -22,10 +22,10 @@ class HoldOff:
     def hold(self, name: str, *, until: float, now: float) -> None:
         """Store nothing under this name until then."""
         held = self._until
-        while held and (first := next(iter(held))) and held[first] <= now:
+        while held and held[first := next(iter(held))] <= now:
             del held[first]
         if name not in held and len(held) >= self._limit:
-            self._all = max(until, *held.values())
+            self._all = max(self._all, until, *held.values())
             held.clear()
         else:
             held[name] = max(until, held.pop(name, until))

@@ -54,7 +54,7 @@ def fields_of(template: str) -> tuple[Field, ...]:
         before = ""
     if "%" in "".join([field.before for field in fields]) + before:
         raise ConfigError(f"{shown(template)}: expected no '%' beside the arguments, found one")
-    if before or not fields:
+    if before:
         fields.append(Field(before, ""))
     return tuple(fields)
 

@@ -9,7 +9,7 @@ from escala.kernel.units import PositiveDuration, Share
 from escala.kernel.wrong_value import WrongValue
 
 SPREAD = 0.1
-_LEVELS = 4096  # so many different lifetimes come of one, so that entries can share them
+_LEVELS = 1024  # so many different lifetimes come of one, so that entries can share them
 
 
 class Lifetime(Scalar):

@@ -19,7 +19,7 @@ from escala.caching.pure.ghost import Ghost
 _EARNED: Final = 2  # visits in the small queue that earn a place in the main one
 _SMALL: Final = 10  # the small queue is one part in so many
 _HEAVIEST: Final = 8  # an entry is at most one part in so many of `max_weight`
-_TURNS: Final = 256  # that one eviction gives away before it takes the next, visited or not
+_TURNS: Final = 10_000  # that one eviction gives away before it takes the next, visited or not
 _OFTEN: Final = 12  # at most so many times is the table made anew while all its keys change
 _FEW: Final = 16
 _NO_LIMIT: Final = 1 << 60
@@ -29,9 +29,8 @@ class S3Fifo:
     """Key to entry, at most so many and so heavy, keeping those that are asked for again.
 
     Hits read `table` without a lock and count themselves: `if entry.visits < MOST_VISITS:
-    entry.visits += 1`. Who reads so may miss an entry that is there, so a miss is looked up again
-    under the owner's lock, which also lets in one caller at a time to everything else. All of
-    that is O(1) on average.
+    entry.visits += 1`. It is exchanged now and then, so each looks for it here anew. The owner
+    lets in one caller at a time to everything else, which is O(1) on average.
 
     With `max_weight` all entries are `WeighedEntry`s.
 
@@ -42,6 +41,7 @@ class S3Fifo:
 
     __slots__ = (
         "_dead",
+        "_filling",
         "_ghost",
         "_ghost_entries",
         "_main",
@@ -68,16 +68,16 @@ class S3Fifo:
         self._small_entries = max(1, self._max_entries // _SMALL)
         self._ghost_entries = self._max_entries - self._small_entries  # as many as are in main
         self._small_max_weight = max(1, self._max_weight // _SMALL)
-        self.table: dict[Hashable, Entry] = {}
         self.evicted = 0
         self.clear()
 
     def clear(self) -> None:
         """Forget everything; `evicted` goes on counting."""
-        self.table.clear()
+        self.table: dict[Hashable, Entry] = {}
         self._small: deque[Hashable] = deque()
         self._main: deque[Hashable] = deque()
         self._dead: set[Hashable] = set()  # removed, and still in a queue
+        self._filling = True  # until the first eviction; what the small queue cannot hold is main
         self._ghost = Ghost(0)
         self._room = _FEW  # keys that may go before the table is made anew
         self.weight = 0
@@ -92,32 +92,34 @@ class S3Fifo:
         where it would have to prove itself. What is past all use at `now` goes before others when
         it has come to the head of a queue.
         """
-        key, table, weight = entry.key, self.table, 0
+        key, weight = entry.key, 0
         if self._weighed:
             weight = _weight(entry)
             if weight > self.heaviest:
                 self.remove(key)
                 return False
-        old = table.get(key)
+        old = self.table.get(key)
         if old is not None and self._weighed:
             old = self._lighten(old, weight, now)
         if old is not None:
-            entry.visits = min(old.visits + 1, MOST_VISITS)
-            table[key] = entry
+            visits = old.visits
+            entry.visits = visits + 1 if visits < MOST_VISITS else visits
+            self.table[key] = entry
             return True
-        while len(table) >= self._max_entries or self.weight + weight > self._max_weight:
+        known = self._ghost.take(key)  # before who makes room pushes it out of there
+        while len(self.table) >= self._max_entries or self.weight + weight > self._max_weight:
             self._evict(now)
         self.weight += weight
         if self._dead and key in self._dead:
             self._dead.discard(key)
-        elif self._ghost.take(key):
+        elif known or (self._filling and self._small_is_full()):
             self._main.append(key)
         else:
             self._small.append(key)
             if self._weighed:
                 self._small_weight += weight
                 self._small_weights.append(weight)
-        table[key] = entry
+        self.table[key] = entry
         return True
 
     def remove(self, key: Hashable) -> Entry | None:
@@ -130,8 +132,16 @@ class S3Fifo:
         self._dead.add(key)
         if len(self._dead) > _FEW + len(self.table) // 2:
             self._sweep()
-        self._gone()
+        self._room -= 1
+        if self._room <= 0:
+            self._renew()
         return entry
+
+    def _small_is_full(self) -> bool:
+        """Whether it has its tenth or more."""
+        if len(self._small) >= self._small_entries:
+            return True
+        return self._small_weight >= self._small_max_weight
 
     def _lighten(self, old: Entry, weight: int, now: float) -> Entry | None:
         """Make `old` weigh what its successor does; None if it had to go itself for that."""
@@ -145,15 +155,15 @@ class S3Fifo:
 
     def _evict(self, now: float) -> None:
         """Drop one entry."""
+        self._filling = False
         table, small, main = self.table, self._small, self._main
-        turns = _TURNS
+        turns, young = _TURNS, self._small_is_full()
+        if young and main:
+            head = table.get(main[0])
+            young = head is None or head.until > now or not _useless(head, now)
         while True:
-            young = not main or (
-                len(small) >= self._small_entries or self._small_weight >= self._small_max_weight
-            )
-            if young and main:
-                head = table.get(main[0])
-                young = head is None or head.until > now or not _useless(head, now)
+            if young or not main:
+                young = bool(small)
             key = small.popleft() if young else main.popleft()
             if young and self._weighed:
                 self._small_weight -= self._small_weights.popleft()
@@ -169,35 +179,34 @@ class S3Fifo:
             entry.visits = 0 if young else visits - 1
             main.append(key)
         if young and not useless:
-            if self._ghost.limit < self._ghost_entries and len(table) > 2 * self._ghost.limit:
-                # Only now is it known how many there is room for, or that was not the half of it.
-                self._ghost = Ghost(min(len(table), self._ghost_entries))
-            self._ghost.add(key)
+            self._remember(key)
         del table[key]
         if self._weighed:
             self.weight -= _weight(entry)
         self.evicted += 1
-        self._gone()
+        self._room -= 1
+        if self._room <= 0:
+            self._renew()
 
-    def _gone(self) -> None:
-        """A key has left the table: see to it that the table stays small.
+    def _remember(self, key: Hashable) -> None:
+        most, ghost, alive = self._ghost_entries, self._ghost, len(self.table)
+        if ghost.limit < most and alive > 2 * ghost.limit:
+            # Only now is it known how many there is room for, or that was not the half of it.
+            ghost = self._ghost = Ghost(min(alive, most))
+        ghost.add(key)
+
+    def _renew(self) -> None:
+        """Exchange the table for one without the places of keys that have gone.
 
         A dict uses two thirds of its places, of which there are a power of two. Those of keys
         that have gone come back only when it is made anew; when it has none left it does so by
         itself, and three times as large as its keys need. Done before that, it stays small.
         """
-        self._room -= 1
-        if self._room > 0:
-            return
-        table, alive = self.table, len(self.table)
+        alive = len(self.table)
         free = (2 << (alive * 3 // 2).bit_length()) // 3 - alive
-        if free < alive // _OFTEN:
-            self._room = max(_FEW, alive)
-            return
-        self._room = max(_FEW, free)
-        copy = dict(table)
-        table.clear()
-        table.update(copy)
+        self._room = max(_FEW, alive if free < alive // _OFTEN else free)
+        if free >= alive // _OFTEN:
+            self.table = {**self.table}  # compiled, dict(table) would copy the empty places too
 
     def _sweep(self) -> None:
         """Take the places of removed keys out of the queues."""

@@ -28,6 +28,10 @@ class Life(Protocol):
         """What happened since that moment to a value with these tags."""
         ...
 
+    def held_off(self, born: float, tags: tuple[str, ...]) -> bool:
+        """Whether a load that began then may have read what a lagging replica still had."""
+        ...
+
 
 class Look(NamedTuple):
     """Whether a blob may be served at all, only as stale, and whether it is time for another."""
@@ -102,6 +106,8 @@ class Slot:
         leased = now < self.until
         self.release(token)
         if not leased or now < self.held or standing(header, life) is Standing.GONE:
+            return False
+        if life.held_off(header.mark.now, header.tags):
             return False
         self.blob, self.header, self.expired, self.ends = blob, header, False, now + keep
         return True

@@ -22,9 +22,10 @@ LINE_OVERHEAD = 136
 class StoredAnswer:
     """What a cache keeps of one answer. Nothing of it changes but its windows.
 
-    `size` is the memory it is charged for: key, headers, body and a fixed overhead for the
-    objects that hold them. `for_the_authorized` and `for_the_known` say whether requests with
-    Authorization, or with a Cookie, may be given it.
+    `known_at` is when it was asked for, at its origin or where caches share answers: all that
+    had changed by then is in it. `size` is the memory it is charged for: key, headers, body and a
+    fixed overhead for the objects that hold them. `for_the_authorized` and `for_the_known` say
+    whether requests with Authorization, or with a Cookie, may be given it.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class StoredAnswer:
         "headers",
         "headers_304",
         "key",
+        "known_at",
         "last_modified",
         "modified",
         "pause_until",
@@ -54,6 +56,7 @@ class StoredAnswer:
         *,
         asked_with: Headers,
         admission: Admission,
+        known_at: float = -math.inf,
     ) -> None:
         meta = admission.meta
         lines = end_to_end(headers, without={*withheld(meta), b"age", b"content-length"})
@@ -61,22 +64,27 @@ class StoredAnswer:
             lines = [line for line in lines if line[0] != b"date"]
             lines.append((b"date", format_date(meta.date)))
         self.key, self.status, self.headers, self.body = key, status, lines, body
-        self.headers_304 = headers_of_304(lines)
         self.etag, self.last_modified = meta.etag, meta.last_modified_line
         self.modified = meta.date if meta.last_modified is None else meta.last_modified
         self.vary: Names = meta.vary or ()
         self.values: Values = vary_values(self.vary, asked_with)
         self.windows = admission.windows
-        self.pause_until = -math.inf
+        self.known_at = known_at
         self.for_the_authorized = may_serve_the_authorized(meta)
         self.for_the_known = (
             not admission.life.guessed or meta.control.public or meta.control.no_cache
         )
+        self.complete()
+
+    def complete(self) -> None:
+        """Work out what follows from the rest."""
+        self.headers_304 = headers_of_304(self.headers)
+        self.pause_until = -math.inf
         self.size = (
             OVERHEAD
-            + len(key)
-            + len(body)
-            + sum(len(name) + len(value) + LINE_OVERHEAD for name, value in lines)
+            + len(self.key)
+            + len(self.body)
+            + sum(len(name) + len(value) + LINE_OVERHEAD for name, value in self.headers)
             + sum(len(value or b"") + LINE_OVERHEAD for value in self.values)
         )
 
@@ -98,6 +106,12 @@ class StoredAnswer:
     def verifiable(self) -> bool:
         """Whether its origin can be asked if it has changed."""
         return self.etag is not None or self.last_modified is not None
+
+    @property
+    def useful_until(self) -> float:
+        """Until when it may answer a request, or be confirmed."""
+        spans = self.windows
+        return math.inf if self.verifiable else max(spans.fresh, spans.stale, spans.rescue)
 
     def doubt(self) -> None:
         """It may be outdated: ask before each use, and give it unasked only as a last resort."""
