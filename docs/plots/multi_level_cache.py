@@ -1,15 +1,19 @@
-"""How many look-ups the first level serves, by its size and by who has to go."""
+"""How many look-ups the first level serves, and what callers wait while the second hangs."""
 
 from __future__ import annotations
 
 import itertools
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from docs.plots.drawing.figure import Figure
+from escala import Cache
 from escala.caching.pure.entry import MOST_VISITS, Entry, Terms
 from escala.caching.pure.s3_fifo import S3Fifo
+from escala.errors import StoreUnavailable
+from escala.testing import VirtualRuntime
 
 # Measured with the code of `benchmarks/caching_hit_ratio.py` on the OLTP trace of the ARC paper
 # (Megiddo and Modha, FAST 2003), 914,145 look-ups, which is not part of this repository:
@@ -26,6 +30,10 @@ OLTP = (
 )
 SIZES = (50, 100, 250, 500, 1000, 2500, 5000)
 LOOKS, KEYS = 60_000, 20_000
+
+SECONDS, RATE = 30, 20
+HANGS = (10.0, 20.0)
+QUICK, LIMIT, LOAD = 0.001, 0.04, 0.01  # seconds: the second level, its timeout, the source
 
 
 def scanned() -> list[int]:
@@ -80,3 +88,57 @@ def draw(figure: Figure) -> None:
 
 def _short(number: int) -> str:
     return f"{number / 1000:g}k" if number >= 1000 else str(number)
+
+
+class Hanging:
+    """A second level that answers in a millisecond, and then for a time not within its timeout."""
+
+    def __init__(self, store: Any, world: VirtualRuntime) -> None:
+        self._store, self._world = store, world
+        self.listen = store.listen
+
+    def __getattr__(self, verb: str) -> Callable[..., Awaitable[Any]]:
+        async def asked(*args: Any, **kwargs: Any) -> Any:
+            if HANGS[0] <= self._world.now() < HANGS[1]:
+                await self._world.sleep(LIMIT)
+                raise StoreUnavailable("no answer within 40ms")
+            await self._world.sleep(QUICK)
+            return await getattr(self._store, verb)(*args, **kwargs)
+
+        return asked
+
+
+def waits(*, hot: bool, breaker: bool) -> list[float]:
+    """Milliseconds that each call takes: for one key all the time, or each for a new one."""
+    world, times = VirtualRuntime(), list[float]()
+    cache = Cache("shop", l2=f"memory://hangs{hot}{breaker}", ttl="1m")
+    second: Any = cache._second  # noqa: SLF001  to stand between the store and the cache
+    second.store = Hanging(second.store, world)
+    if not breaker:
+        second._breaker.switch("disabled")  # noqa: SLF001
+
+    async def load() -> int:
+        await world.sleep(LOAD)
+        return 1
+
+    async def main() -> None:
+        for number in range(SECONDS * RATE):
+            await world.sleep(number / RATE - world.now())
+            began = world.now()
+            await cache.aget("price:tea" if hot else f"price:{number}", load)
+            times.append(1000 * (world.now() - began))
+
+    world.run(main())
+    world.close()
+    return times
+
+
+def draw_outage(figure: Figure) -> None:
+    """What a call takes while the second level does not answer, by what it asks for."""
+    panel = figure.panel(x="seconds", y="milliseconds of a call")
+    at = [number / RATE for number in range(SECONDS * RATE)]
+    panel.steps(at, waits(hot=False, breaker=False), "missing in the first level, no breaker")
+    panel.steps(at, waits(hot=False, breaker=True), "missing in the first level")
+    panel.steps(at, waits(hot=True, breaker=True), "in the first level")
+    panel.span(*HANGS, "the second level hangs")
+    panel.window = (0, SECONDS)

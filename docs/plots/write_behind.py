@@ -7,7 +7,7 @@ import random
 
 from docs.plots.drawing.figure import Figure
 from escala import Cache
-from escala.caching.write import Write
+from escala.caching import Write
 from escala.testing import VirtualRuntime
 
 SECONDS, RATE, KEYS = 10, 200, 1000

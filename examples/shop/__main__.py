@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def main() -> int:
     # Two threads and the loop share one interpreter: hand over often, so the loop stays quick.
     sys.setswitchinterval(0.001)
     uvicorn.run(
-        Shop(args.db),
+        Shop(args.db, str(args.port), plain=os.environ.get("SHOP_PLAIN") == "1"),
         host="127.0.0.1",
         port=args.port,
         access_log=False,

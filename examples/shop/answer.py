@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -19,11 +20,12 @@ NEVER = "no-store"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A status, a body and headers; the body is JSON."""
+    """A status, a body and headers; the body is JSON. `shows`: the products whose price it has."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    shows: frozenset[int] = frozenset()
 
     async def send(self, send: Send, *, with_body: bool) -> None:
         """Send it; a HEAD request gets the same headers and no body."""
@@ -46,9 +48,17 @@ def problem(status: int, reason: str, **headers: str) -> Answer:
     return json_answer({"error": reason}, status=status, **headers)
 
 
-def unless_known(etag: str, known: str | None, cache: str) -> Answer | None:
-    """304 when the client (or the cache in front) already has this version: nothing to render."""
+def page(content: object, cache: str, shows: Iterable[int]) -> Answer:
+    """A page of the catalogue, with an ETag by which clients and caches know it again."""
+    body = msgspec.json.encode(content)
+    headers = {"cache-control": cache, "etag": f'"{blake2b(body, digest_size=8).hexdigest()}"'}
+    return Answer(body=body, headers=headers, shows=frozenset(shows))
+
+
+def unless_known(answer: Answer, known: str | None) -> Answer:
+    """304 when the client (or the cache in front) already has this version: nothing to send."""
+    etag = answer.headers.get("etag")
     tags = {tag.strip().removeprefix("W/") for tag in (known or "").split(",")}
-    if etag.removeprefix("W/") not in tags and "*" not in tags:
-        return None
-    return Answer(status=304, headers={"etag": etag, "cache-control": cache})
+    if etag is None or (etag not in tags and "*" not in tags):
+        return answer
+    return Answer(status=304, headers=answer.headers)

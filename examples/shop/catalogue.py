@@ -7,41 +7,39 @@ import sqlite3
 from collections import Counter
 from html import escape
 
-from shop.answer import CATALOGUE, NEVER, SEARCH, Answer, json_answer, problem, unless_known
+from shop.answer import CATALOGUE, NEVER, SEARCH, Answer, json_answer, page, problem
 from shop.database import Database
 
 CANDIDATES = 500
 SHOWN = 60
 
 
-def product(database: Database, number: int, known: str | None) -> Answer:
+def product(database: Database, number: int) -> Answer:
     """A product with its reviews and what else could be bought instead."""
     db = database.connection
     row = db.execute("SELECT * FROM product WHERE id = ?", (number,)).fetchone()
     if row is None:
         return problem(404, f"there is no product {number}")
-    etag = f'"p{number}-{row["version"]}"'
-    if (same := unless_known(etag, known, CATALOGUE)) is not None:
-        return same
     reviews = db.execute("SELECT * FROM review WHERE product = ?", (number,)).fetchall()
     others = db.execute(
         "SELECT * FROM product WHERE id <> ? AND cents BETWEEN ? AND ? LIMIT ?",
         (number, row["cents"] * 3 // 4, row["cents"] * 3 // 2, CANDIDATES),
     ).fetchall()
     words = _words(row)
-    related = sorted(others, key=lambda other: _likeness(words, _words(other)), reverse=True)
+    others.sort(key=lambda other: _likeness(words, _words(other)), reverse=True)
+    related = others[:SHOWN]
     stars = Counter(review["stars"] for review in reviews)
     html = (
         f"<h1>{escape(row['name'])}</h1><p>{_marked(row['description'])}</p>"
         f"<b>{_money(row['cents'])}</b>"
         + "".join(f"<li>{'*' * review['stars']} {_marked(review['words'])}" for review in reviews)
-        + _tiles(related[:SHOWN])
+        + _tiles(related)
     )
     content = {"id": number, "name": row["name"], "stars": dict(stars), "html": html}
-    return json_answer(content, etag=etag, cache_control=CATALOGUE)
+    return page(content, CATALOGUE, [number, *_ids(related)])
 
 
-def category(database: Database, number: int, known: str | None) -> Answer:
+def category(database: Database, number: int) -> Answer:
     """The products of a category, cheapest first, with a histogram of prices."""
     db = database.connection
     head = db.execute("SELECT name FROM category WHERE id = ?", (number,)).fetchone()
@@ -53,9 +51,6 @@ def category(database: Database, number: int, known: str | None) -> Answer:
         "WHERE category = ? GROUP BY product.id ORDER BY cents",
         (number,),
     ).fetchall()
-    etag = f'"c{number}-{sum(row["version"] for row in rows)}"'
-    if (same := unless_known(etag, known, CATALOGUE)) is not None:
-        return same
     prices = Counter(row["cents"] // 10_000 for row in rows)
     words = Counter(word for row in rows for word in row["said"].lower().split())
     content = {
@@ -66,7 +61,7 @@ def category(database: Database, number: int, known: str | None) -> Answer:
         "loved": [row["id"] for row in rows if row["mean"] > 4],  # noqa: PLR2004  stars
         "html": f"<h1>{escape(head['name'])}</h1>" + _tiles(rows),
     }
-    return json_answer(content, etag=etag, cache_control=CATALOGUE)
+    return page(content, CATALOGUE, _ids(rows))
 
 
 def search(database: Database, words: str) -> Answer:
@@ -86,7 +81,7 @@ def search(database: Database, words: str) -> Answer:
     ).fetchall()
     best = sorted(rows, key=lambda row: _score(row, terms), reverse=True)[:SHOWN]
     content = {"found": len(rows), "html": _tiles(best)}
-    return json_answer(content, cache_control=SEARCH)
+    return page(content, SEARCH, _ids(best))
 
 
 def stock(database: Database, number: int) -> Answer:
@@ -97,6 +92,10 @@ def stock(database: Database, number: int) -> Answer:
     if row is None:
         return problem(404, f"there is no product {number}")
     return json_answer({"id": number, "stock": row["stock"]}, cache_control=NEVER)
+
+
+def _ids(rows: list[sqlite3.Row]) -> list[int]:
+    return [row["id"] for row in rows]
 
 
 def _words(row: sqlite3.Row) -> set[str]:

@@ -32,3 +32,19 @@ CREATE TABLE orders (
     quantity INTEGER NOT NULL,
     cents INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- How often each product was shown. An instance counts in rows of its own; `sequence` is that of
+-- the last write that was added, so that one which comes again is not added again.
+CREATE TABLE view (
+    product INTEGER NOT NULL REFERENCES product (id),
+    instance TEXT NOT NULL,
+    times INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (product, instance)
+) WITHOUT ROWID;
+
+-- How many transactions that took, for the report of `escala demo`.
+CREATE TABLE view_saves (
+    instance TEXT PRIMARY KEY,
+    saves INTEGER NOT NULL
+) WITHOUT ROWID;

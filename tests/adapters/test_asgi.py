@@ -120,6 +120,40 @@ def test_several_limits(world: VirtualRuntime) -> None:
     assert json.loads(refused.body)["violated-policies"] == ["all"]
 
 
+def test_who_matters_more_is_let_in_first(world: VirtualRuntime) -> None:
+    served: list[int] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        request = current_request()
+        assert request is not None
+        served.append(request.priority)
+        await world.sleep(1)
+        await tea(scope, receive, send)
+
+    app = AsgiMiddleware(
+        slow,
+        Bulkhead(1, queue=9, order="priority"),
+        priority=lambda request: {"gold": 2, "silver": 1}.get(request.get("header:x-tier"), 0),
+    )
+
+    async def main() -> None:
+        asked = []
+        for tier in ("none", "none", "silver", "gold"):
+            asked.append(world.spawn(ask(app, x_tier=tier)))
+            await world.sleep(0.01)
+        for each in asked:
+            assert (await each).status == 200
+
+    world.run(main())
+    assert served == [0, 2, 1, 0]
+
+
+def test_a_priority_that_is_none_serves_no_one(world: VirtualRuntime) -> None:
+    app = AsgiMiddleware(tea, Bulkhead(1), priority=lambda request: "high")  # type: ignore[return-value, arg-type]
+    with pytest.raises(TypeError, match="AsgiMiddleware: priority: expected a whole number, found"):
+        world.run(ask(app))
+
+
 def test_another_refusal_is_503(world: VirtualRuntime) -> None:
     breaker = CircuitBreaker(cooldown="7s", name="guard")
     breaker.switch("forced_open")

@@ -66,7 +66,8 @@ def shop() -> Iterator[None]:
     urls: Any = ModuleType("escala_test_urls")
     urls.urlpatterns = [path("tea", tea)]
     sys.modules[urls.__name__] = urls
-    settings.configure(ROOT_URLCONF=urls.__name__, ALLOWED_HOSTS=["shop"], SECRET_KEY="none")
+    if not settings.configured:  # mutation testing runs the tests again in the same process
+        settings.configure(ROOT_URLCONF=urls.__name__, ALLOWED_HOSTS=["shop"], SECRET_KEY="none")
     django.setup()
     yield
     del sys.modules[urls.__name__]

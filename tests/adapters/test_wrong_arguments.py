@@ -57,6 +57,14 @@ def test_a_judge_that_cannot_be_asked(make: Any) -> None:
         make(Retry(), judge=7)
 
 
+@pytest.mark.parametrize("where", ["AsgiMiddleware", "WsgiMiddleware", "GrpcServerInterceptor"])
+def test_a_priority_that_cannot_be_asked(where: str) -> None:
+    with pytest.raises(ConfigError, match=f"{where}: priority: expected a sync function"):
+        MAKERS[where](TokenBucket("1/s"), priority=later)
+    with pytest.raises(ConfigError, match=f"{where}: priority: expected a function, found 7"):
+        MAKERS[where](TokenBucket("1/s"), priority=7)
+
+
 @pytest.mark.parametrize("make", GRPC_CLIENTS)
 def test_marks_that_cannot_be_asked(make: Any) -> None:
     with pytest.raises(ConfigError, match=f"{make.__name__}: idempotent: expected a sync function"):

@@ -92,6 +92,23 @@ def test_every_answer_tells_how_the_limit_stands(world: VirtualRuntime) -> None:
     assert ask(world, app, "192.0.2.8").status == "200 OK"
 
 
+def test_the_priority_of_a_request_is_known_inside(world: VirtualRuntime) -> None:
+    seen: list[int] = []
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        request = current_request()
+        assert request is not None
+        seen.append(request.priority)
+        return tea(environ, start_response)
+
+    guarded = WsgiMiddleware(
+        app, Bulkhead(1), priority=lambda request: int(request.get("path") == "/pay")
+    )
+    for path in ("/pay", "/"):
+        assert ask(world, guarded, PATH_INFO=path).status == "200 OK"
+    assert seen == [1, 0]
+
+
 def test_complete_answers_pass_as_they_are(world: VirtualRuntime) -> None:
     parts = [b"green ", b"tea"]
 

@@ -87,6 +87,7 @@ class Node:
         load, load_many = scene.load, scene.load_many
         self.one: Any
         self.many: Any
+        self.through = {key: cache.write_through(scene.save(), tags=[f"t{key}"]) for key in KEYS}
         if scene.asynchronous:
 
             @cache.memo("user:{id}", tags=["t{id}"])
@@ -121,7 +122,6 @@ class Scene:
         self.log: list[str] = []
         self.stale: list[str] = []
         self.calm = False  # at the end: nothing fails any more, and nothing takes long
-        self.hits = 0
         place = f"memory://scene{next(_numbers)}" if plan.second else None
         self.nodes = []
         for _ in range(plan.nodes):
@@ -158,6 +158,16 @@ class Scene:
     async def load_many(self, keys: list[int]) -> dict[int, int]:
         return {key: await self.load(key) for key in keys}
 
+    def save(self) -> Callable[[str, int], Any]:
+        async def asave(name: str, version: int) -> None:
+            await self.runtime.sleep(self.nap())
+            self.database[int(name[-1])] = version
+            await self.runtime.sleep(self.nap())
+
+        if self.asynchronous:
+            return asave
+        return lambda name, version: drive(asave(name, version))
+
     # Readers
 
     async def _call(self, cache: Any, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -174,47 +184,54 @@ class Scene:
         node = self.nodes[at]
         floor = dict(node.floor)
         self.log.append(f"{self.runtime.now():.3f} {how} {key} at {at} begins, floor {floor[key]}")
-        found: dict[int, Any] = {}
         try:
-            match how:
-                case "get":
-                    load, name = self._loader(key), f"user:{key}"
-                    found[key] = await self._call(node.cache, "get", name, load, tags=[f"t{key}"])
-                case "entry":
-                    load, name = self._loader(key), f"user:{key}"
-                    answer = await self._call(node.cache, "entry", name, load, tags=[f"t{key}"])
-                    found[key] = answer.value
-                case "look":
-                    found[key] = await self._call(node.cache, "get", f"user:{key}")
-                case "memo":
-                    found[key] = await node.one(key) if self.asynchronous else node.one(key)
-                case "refresh":
-                    found[key] = await self._call(node.one, "refresh", key)
-                case "batch":
-                    keys = [key, *(other for other in KEYS if other != key)]
-                    answers = node.many(keys)
-                    found = await answers if self.asynchronous else answers
-        except ConnectionError:
-            if not self.plan.fails:
+            found = await self._found(how, key, node)
+        except (ConnectionError, DeadlineExceeded) as error:
+            late = isinstance(error, DeadlineExceeded)
+            if late and "hard_timeout" not in self.plan.times:
                 raise
-        except DeadlineExceeded:
-            if "hard_timeout" not in self.plan.times:
+            if not late and not self.plan.fails:
                 raise
+            return
         for each, version in found.items():
             self.log.append(
                 f"{self.runtime.now():.3f} {how} {each} at {at} got {version} "
                 f"(not below {floor[each]})"
             )
-            if version is not None:
-                self.hits += 1
-                if version < floor[each]:
-                    self.stale.append(self.log[-1])
+            if version is not None and version < floor[each]:
+                self.stale.append(self.log[-1])
+
+    async def _found(self, how: str, key: int, node: Node) -> dict[int, int | None]:
+        cache, name, tags = node.cache, f"user:{key}", [f"t{key}"]
+        match how:
+            case "get":
+                return {key: await self._call(cache, how, name, self._loader(key), tags=tags)}
+            case "entry":
+                answer = await self._call(cache, how, name, self._loader(key), tags=tags)
+                return {key: answer.value}
+            case "look":
+                return {key: await self._call(cache, "get", name)}
+            case "refresh":
+                return {key: await self._call(node.one, how, key)}
+            case "memo":
+                value = node.one(key)
+                return {key: await value if self.asynchronous else value}
+        keys = [key, *(other for other in KEYS if other != key)]
+        values = node.many(keys)
+        found: dict[int, int | None] = await values if self.asynchronous else values
+        return found
 
     # Writers
 
     async def write(self, how: str, key: int, at: int) -> None:
         """Change the database, and then the cache; or only the cache."""
         node, soft = self.nodes[at], how == "expire"
+        if how == "through":
+            version = {key: self.database[key] + 1}
+            self.log.append(f"{self.runtime.now():.3f} {how} {version} at {at} begins")
+            await self._call(node.through[key], "set", f"user:{key}", version[key])
+            self._promised(self.nodes if not self.plan.breaks else [node], version)
+            return
         if how != "delete" and not soft:
             self.database[key] += 1
             await self.runtime.sleep(self.nap())
@@ -225,12 +242,15 @@ class Scene:
             everywhere, hit = not self.plan.breaks, [key]
         else:
             everywhere, hit = await self._invalidated(node, key, soft=soft)
-        self.log.append(f"{self.runtime.now():.3f} {how} {key} at {at} has returned {everywhere}")
         if soft and (self.plan.times.keys() & {"stale_while_revalidate", "stale_if_error"}):
             return
-        for each in self.nodes if everywhere else [node]:
-            for one in hit:
-                each.floor[one] = max(each.floor[one], version[one])
+        self._promised(self.nodes if everywhere else [node], {each: version[each] for each in hit})
+
+    def _promised(self, nodes: Sequence[Node], versions: dict[int, int]) -> None:
+        self.log.append(f"{self.runtime.now():.3f} {versions} has returned")
+        for node in nodes:
+            for key, version in versions.items():
+                node.floor[key] = max(node.floor[key], version)
 
     async def _invalidated(self, node: Node, key: int, *, soft: bool) -> tuple[bool, list[int]]:
         verb = "expire" if soft else "delete"

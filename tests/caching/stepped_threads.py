@@ -7,11 +7,13 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from escala.errors import DeadlineExceeded, Deadlock
 from escala.kernel.context import remaining
-from escala.kernel.runtime import Ended, Parker, ThreadRuntime, colours
+from escala.kernel.runtime import Beside, Ended, HandOver, Parker, ThreadRuntime, colours
+
+T = TypeVar("T")
 
 PATIENCE = 20.0  # real seconds in which a step has to end
 
@@ -126,9 +128,12 @@ class SteppedThreads(ThreadRuntime):
         if left < seconds:
             raise DeadlineExceeded("slept for too long")
 
-    def beside(  # type: ignore[override]  of this object, and not of any
-        self, call: Callable[[], Awaitable[Any]], ended: Ended[Any], hand_over: object
-    ) -> object:
+    def beside(  # type: ignore[override]  # of this stage, and not of any
+        self,
+        call: Callable[[], Awaitable[T]],
+        ended: Ended[T],
+        hand_over: HandOver,
+    ) -> Beside | None:
         def hand(run: Callable[[], None]) -> bool:
             self.spawn(run, "beside")
             return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from tests.caching.asking import Source, in_virtual_time, levels, made, shared
 from tests.caching.scene import Plan, Rough, Scene
 from tests.caching.stepped_threads import SteppedThreads
 
-from escala.caching import Cache
+from escala.caching import L1, Cache
 from escala.errors import DeadlineExceeded, StoreUnavailable
 from escala.kernel.context import deadline_variable
+from escala.kernel.runtime import colours
 from escala.testing import Trial, VirtualRuntime, cancel_everywhere
 
 
@@ -50,13 +52,13 @@ async def test_one_of_five_is_cancelled_and_four_get_the_value_of_one_load(
 ) -> None:
     cache, source = slow(made(two=two)), Source(takes=1)
     tasks = [asyncio.create_task(cache.aget("k", source.later)) for _ in range(5)]
-    await asyncio.sleep(at)
+    await colours.loop.sleep(at)
     tasks[who].cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(answers.pop(who), asyncio.CancelledError)
     assert answers == ["v1"] * 4
     assert source.calls == 1
-    await asyncio.sleep(1)
+    await colours.loop.sleep(1)
     nothing_is_left(cache)
     assert await cache.aget("k") == "v1"
 
@@ -68,12 +70,12 @@ async def test_when_all_are_cancelled_the_load_ends_and_is_kept(
 ) -> None:
     cache, source = slow(made(two=two)), Source(takes=1)
     tasks = [asyncio.create_task(cache.aget("k", source.later)) for _ in range(5)]
-    await asyncio.sleep(0.5)
+    await colours.loop.sleep(0.5)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
     assert cache.snapshot()["loading"] == 1
-    await asyncio.sleep(1)
+    await colours.loop.sleep(1)
     nothing_is_left(cache)
     assert (await cache.aget("k"), source.calls) == ("v1", 1)
 
@@ -91,7 +93,7 @@ async def test_a_load_that_is_cancelled_is_taken_over_by_one_who_waits(
 ) -> None:
     cache, source = slow(made(two=two)), Source(takes=0.05)
     tasks = [asyncio.create_task(cache.aget("k", source.later)) for _ in range(3)]
-    await asyncio.sleep(at + 0.001)
+    await colours.loop.sleep(at + 0.001)
     for task in trips():
         task.cancel()
     assert await asyncio.gather(*tasks) == [f"v{source.calls}"] * 3
@@ -99,7 +101,7 @@ async def test_a_load_that_is_cancelled_is_taken_over_by_one_who_waits(
     # Only of a lease that was given and never arrived no one knows, and it ends by itself.
     lost = two and 0.01 <= at < 0.02
     assert world.now() < (12 if lost else 1), "nobody has waited for a lease"
-    await asyncio.sleep(1)
+    await colours.loop.sleep(1)
     nothing_is_left(cache)
 
 
@@ -115,7 +117,7 @@ async def test_a_load_that_is_cancelled_each_time_is_given_up_in_the_end(
         task = asyncio.current_task()
         assert task is not None
         task.cancel()
-        await asyncio.sleep(0)
+        await colours.loop.sleep(0)
 
     tasks = [asyncio.create_task(cache.aget("k", cancels_its_task)) for _ in range(3)]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -136,7 +138,7 @@ async def test_a_load_that_raises_a_cancellation_of_its_own_has_failed(
     tasks = [asyncio.create_task(cache.aget("k", source.later)) for _ in range(5)]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [asyncio.CancelledError] * 5
-    await asyncio.sleep(1)
+    await colours.loop.sleep(1)
     nothing_is_left(cache)
     assert (await cache.aget("k", source.later), source.calls) == ("fine", 2)
 
@@ -197,17 +199,17 @@ def test_cancelled_between_any_two_steps(name: str, nodes: int, before: str) -> 
         if before:
             await other.aget("k", source.later, tags=["t"])
         if before == "stale":
-            await asyncio.sleep(61)
+            await colours.loop.sleep(61)
         waiter = asyncio.create_task(other.aget("k", source.later, tags=["t"]))
         late = asyncio.create_task(_late(other, source))
         victim = trial.victim(_call(VICTIMS[name], cache, source))
         await asyncio.wait({victim, waiter, late})
-        await asyncio.sleep(2)
+        await colours.loop.sleep(2)
         for each in caches:
             await each.aget("free", source.later)
         for answer in (waiter.result(), late.result()):
             assert answer == "set" or answer[0] == "v"
-        await asyncio.sleep(1)
+        await colours.loop.sleep(1)
         nothing_is_left(*caches)
         for each in caches:
             await each.aget("k", source.later)
@@ -222,8 +224,52 @@ async def _call(victim: Victim, cache: Cache, source: Source) -> Any:
 
 
 async def _late(cache: Cache, source: Source) -> Any:
-    await asyncio.sleep(0.025)
+    await colours.loop.sleep(0.025)
     return await cache.aget("k", source.later, tags=["t"])
+
+
+@in_virtual_time
+async def test_who_waits_for_a_set_that_is_cancelled_asks_the_source(world: VirtualRuntime) -> None:
+    cache, source = slow(made(two=True)), Source()
+    victim = asyncio.create_task(cache.aset("k", "set"))
+    await colours.loop.sleep(0.005)
+    waiter = asyncio.create_task(cache.aget("k", source.later))
+    await colours.loop.sleep(0)
+    victim.cancel()
+    assert await waiter == "v1"
+    assert await cache.aget("k") == "v1"
+    assert world.now() < 1, "nobody has waited for a lease"
+    await colours.loop.sleep(1)
+    nothing_is_left(cache)
+
+
+@in_virtual_time
+async def test_who_waits_for_a_set_gets_what_is_set(world: VirtualRuntime) -> None:
+    cache, source = slow(made(two=True)), Source()
+    setting = asyncio.create_task(cache.aset("k", "set"))
+    await colours.loop.sleep(0.005)
+    assert await cache.aget("k", source.later) == "set"
+    await setting
+    assert source.calls == 0
+
+
+@pytest.mark.parametrize("what", ["key", "tag", "clear"])
+@in_virtual_time
+async def test_what_is_deleted_is_gone_here_before_the_second_level_has_heard(
+    world: VirtualRuntime, what: str
+) -> None:
+    cache = slow(made(two=True), nap=10)
+    await cache.aget("k", Source().later, tags=["t"])
+    assert cache._levels.first.hit("k", world.now())
+    if what == "key":
+        deleting = asyncio.create_task(cache.adelete("k"))
+    elif what == "tag":
+        deleting = asyncio.create_task(cache.adelete(tag="t"))
+    else:
+        deleting = asyncio.create_task(cache.aclear())
+    await colours.loop.sleep(0.001)
+    assert cache._levels.first.find("k", now=world.now()) is None
+    assert await deleting
 
 
 # Waiting
@@ -233,7 +279,7 @@ async def _late(cache: Cache, source: Source) -> Any:
 async def test_who_has_waited_long_enough_loads_itself(world: VirtualRuntime) -> None:
     cache, source = made(wait="3s"), Source(takes=0.0)
     stuck = asyncio.create_task(cache.aget("k", asyncio.Event().wait))
-    await asyncio.sleep(0)
+    await colours.loop.sleep(0)
     tasks = [asyncio.create_task(cache.aget("k", source.later)) for _ in range(5)]
     assert await asyncio.gather(*tasks) == ["v1"] * 5
     assert (world.now(), source.calls) == (3, 1), "one of them, and the others wait for it"
@@ -245,7 +291,7 @@ async def test_who_has_waited_long_enough_loads_itself(world: VirtualRuntime) ->
 async def test_who_was_overtaken_stores_nothing(world: VirtualRuntime) -> None:
     cache = made(wait="3s")
     old = asyncio.create_task(cache.aget("k", Source("old", takes=10).later))
-    await asyncio.sleep(0)
+    await colours.loop.sleep(0)
     assert await cache.aget("k", Source("new").later) == "new"
     assert await old == "old"
     assert await cache.aget("k") == "new"
@@ -260,12 +306,12 @@ async def test_impatient_callers_take_the_stale_value_and_miss_no_news(
     cache = made(two=two, stale_if_error="1h", soft_timeout="100ms")
     source = Source("old", "new", takes=1)
     await cache.aget("k", source.later)
-    await asyncio.sleep(61)
+    await colours.loop.sleep(61)
     began = world.now()
     tasks = [asyncio.create_task(cache.aget("k", source.later)) for _ in range(3)]
     assert await asyncio.gather(*tasks) == ["old"] * 3
     assert world.now() - began == pytest.approx(0.1)
-    await asyncio.sleep(1)
+    await colours.loop.sleep(1)
     assert (await cache.aget("k"), source.calls) == ("new", 2)
     nothing_is_left(cache)
 
@@ -278,10 +324,10 @@ async def test_an_impatient_caller_whose_stale_value_is_deleted_waits_on(
     cache = made(stale_if_error="1h", soft_timeout="100ms")
     source = Source("old", "new", takes=1)
     await cache.aget("k", source.later, tags=["t"])
-    await asyncio.sleep(61)
+    await colours.loop.sleep(61)
     began = world.now()
     task = asyncio.create_task(cache.aget("k", source.later, tags=["t"]))
-    await asyncio.sleep(0.05)
+    await colours.loop.sleep(0.05)
     await cache.adelete(tag="t")
     assert await task == "new"
     assert world.now() - began == pytest.approx(1)
@@ -294,9 +340,9 @@ async def test_a_batch_that_fails_leaves_the_flights_of_others_alone(
 ) -> None:
     cache, source = made(), Source(takes=1)
     single = asyncio.create_task(cache.aget("k", source.later))
-    await asyncio.sleep(0)
+    await colours.loop.sleep(0)
     many = asyncio.create_task(_squares(cache, Source(ValueError("no"), takes=0.1))(["a", "k"]))
-    await asyncio.sleep(0.5)
+    await colours.loop.sleep(0.5)
     [flight] = cache._levels.first._flights.values()
     assert len(flight) == 2
     many.cancel()
@@ -309,65 +355,72 @@ async def test_a_batch_that_fails_leaves_the_flights_of_others_alone(
 # Threads, one step at a time
 
 
-def test_a_leader_that_is_interrupted_is_followed_by_another() -> None:
-    for seed in range(20):
-        stage, answers = SteppedThreads(seed), []
-        with stage.on():
-            cache = made(two=bool(seed % 2))
-            calls = []
-
-            def load(stage: SteppedThreads = stage, calls: list[int] = calls) -> str:
-                calls.append(1)
-                stage.wait(None, 1)
-                if len(calls) == 1:
-                    raise KeyboardInterrupt
-                return "fine"
-
-            def ask(cache: Cache = cache, answers: list[Any] = answers) -> None:
-                try:
-                    answers.append(cache.get("k", load))
-                except KeyboardInterrupt:
-                    answers.append("interrupted")
-
-            for _ in range(5):
-                stage.spawn(ask)
-            stage.run()
-        assert sorted(answers) == ["fine"] * 4 + ["interrupted"]
-        assert len(calls) == 2
-        assert stage.now() == 2, "and no one waits for its lease"
-        assert not cache._levels.first._flights
+seeds = pytest.mark.parametrize("seed", range(20))
 
 
-def test_a_leader_whose_own_time_is_up_is_followed_by_another() -> None:
-    for seed in range(20):
-        stage, answers = SteppedThreads(seed), []
-        with stage.on():
-            cache, source = made(two=bool(seed % 2)), Source(takes=3)
+@seeds
+def test_a_leader_that_is_interrupted_is_followed_by_another(seed: int) -> None:
+    stage = SteppedThreads(seed)
+    answers: list[str] = []
+    calls: list[int] = []
+    with stage.on():
+        cache = made(two=bool(seed % 2))
 
-            def hurried() -> None:
-                deadline_variable.set(2)
-                try:
-                    cache.get("k", source.now)
-                except DeadlineExceeded:
-                    answers.append("late")
+        def load() -> str:
+            calls.append(1)
+            stage.wait(None, 1)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+            return "fine"
 
-            def ask() -> None:
-                stage.wait(None, 1)
-                answers.append(cache.get("k", source.now))
+        def ask() -> None:
+            try:
+                answers.append(cache.get("k", load))
+            except KeyboardInterrupt:
+                answers.append("interrupted")
 
-            stage.spawn(hurried)
-            for _ in range(3):
-                stage.spawn(ask)
-            stage.run()
-        assert sorted(answers) == ["late", "v2", "v2", "v2"]
-        assert stage.now() == 5, "and no one waits for its lease"
+        for _ in range(5):
+            stage.spawn(ask)
+        stage.run()
+    assert sorted(answers) == ["fine"] * 4 + ["interrupted"]
+    assert len(calls) == 2
+    assert stage.now() == 2, "and no one waits for its lease"
+    assert not cache._levels.first._flights
+
+
+@seeds
+def test_a_leader_whose_own_time_is_up_is_followed_by_another(seed: int) -> None:
+    stage = SteppedThreads(seed)
+    answers: list[str] = []
+    with stage.on():
+        cache, source = made(two=bool(seed % 2)), Source(takes=3)
+
+        def hurried() -> None:
+            deadline_variable.set(2)
+            try:
+                cache.get("k", source.now)
+            except DeadlineExceeded:
+                answers.append("late")
+
+        def ask() -> None:
+            stage.wait(None, 1)
+            answers.append(cache.get("k", source.now))
+
+        stage.spawn(hurried)
+        for _ in range(3):
+            stage.spawn(ask)
+        stage.run()
+    assert sorted(answers) == ["late", "v2", "v2", "v2"]
+    assert stage.now() == 5, "and no one waits for its lease"
 
 
 @pytest.mark.parametrize("behind", [False, True])
 def test_sys_exit_in_a_load_ends_those_who_asked_and_not_the_cache(behind: bool) -> None:
-    stage, exits = SteppedThreads(1), []
+    stage = SteppedThreads(1)
+    exits: list[object] = []
+    options: dict[str, Any] = {"stale_while_revalidate": "1s"} if behind else {}
     with stage.on():
-        cache = made(**({"stale_while_revalidate": "1s"} if behind else {}))
+        cache = made(**options)
 
         def load() -> str:
             stage.wait(None, 1)
@@ -402,7 +455,7 @@ async def test_a_fault_of_the_store_reaches_every_caller_and_is_over_then(
     store: Any = second.store
 
     async def broken(*_: object, **__: object) -> None:
-        await asyncio.sleep(1)
+        await colours.loop.sleep(1)
         raise ZeroDivisionError
 
     whole, store.read = store.read, broken
@@ -419,10 +472,8 @@ async def test_a_fault_of_the_store_reaches_every_caller_and_is_over_then(
 async def test_a_weight_that_cannot_be_told_fails_the_call_and_leaves_no_flight(
     world: VirtualRuntime,
 ) -> None:
-    from escala.caching import L1
-
     place = shared()
-    heavy = Cache("c", l2=place, l1=L1(max_weight="1MB", weigh=lambda value: len(value)))
+    heavy = Cache("c", l2=place, l1=L1(max_weight="1MB", weigh=len))
     light = Cache("c", l2=place)
     await light.aset("k", 7)
     with pytest.raises(TypeError):
@@ -440,7 +491,7 @@ async def test_a_second_level_that_is_away_keeps_no_one_from_loading_once(
     store: Any = second.store
 
     async def away(*_: object, **__: object) -> None:
-        await asyncio.sleep(0.1)
+        await colours.loop.sleep(0.1)
         raise StoreUnavailable("away")
 
     store.read = store.store = store.invalidate = store.claim = store.release = away
@@ -449,6 +500,48 @@ async def test_a_second_level_that_is_away_keeps_no_one_from_loading_once(
     assert source.calls == 1
     assert await cache.adelete("k") is False
     assert await cache.aget("k", source.later) == "v2"
+
+
+@in_virtual_time
+async def test_what_the_second_level_refuses_is_not_kept_here_either(world: VirtualRuntime) -> None:
+    """Something happened to it of which this process may not have heard yet."""
+    place = shared()
+    cache, other = Cache("c", l2=place), Cache("c", l2=place)
+    await cache.aget("warm", Source().later)
+    assert cache._levels.second is not None
+    cache._levels.second.store.close()  # it hears nothing
+    for what in ({"namespace": "k"}, {"tag": "t"}):
+        task = asyncio.create_task(cache.aget("k", Source(takes=1).later, tags=["t"]))
+        await colours.loop.sleep(0.5)
+        await other.adelete(**what)
+        assert await task == "v1"
+        await colours.loop.sleep(0)
+        assert await cache.aget("k") is None
+        nothing_is_left(cache)
+
+
+@in_virtual_time
+async def test_a_load_that_outlives_its_lease_is_kept_here_and_the_next_one_everywhere(
+    world: VirtualRuntime,
+) -> None:
+    place = shared()
+    cache, other = Cache("c", l2=place, wait="1h"), Cache("c", l2=place, wait="1h")
+    assert await cache.aget("slow", Source(takes=25).later) == "v1"
+    await colours.loop.sleep(0)
+    assert await cache.aget("slow") == "v1"
+    assert await other.aget("slow") is None
+    await cache.adelete("slow")
+    mine = asyncio.create_task(cache.aget("slow", Source("mine", takes=25).later))
+    await colours.loop.sleep(1)
+    assert await other.aget("slow", Source("other").later) == "mine"
+    assert await mine == "mine"
+    await cache.aget("long", Source(takes=1000).later)
+    began = world.now()
+    lost = asyncio.create_task(cache.aget("lost", Source(takes=1000).later))
+    await colours.loop.sleep(1)
+    assert await other.aget("lost", Source("other").later) == "other"
+    assert world.now() - began == pytest.approx(60, abs=0.2), "no lease is longer than a minute"
+    assert await lost == "v1"
 
 
 # A load that asks the cache
@@ -485,7 +578,7 @@ async def test_so_is_one_that_does_so_by_way_of_another(world: VirtualRuntime) -
 
     @cache.memo("b")
     async def b() -> Any:
-        await asyncio.sleep(1)
+        await colours.loop.sleep(1)
         return await a()
 
     for fn in (a, b):
@@ -510,10 +603,10 @@ async def test_two_loads_that_wait_for_each_other_are_told_after_their_wait(
     cache = made(wait="2s")
 
     async def load(mine: str, other: str) -> Any:
-        await asyncio.sleep(1)
-        return await cache.aget(other, lambda: load(other, mine))
+        await colours.loop.sleep(1)
+        return await cache.aget(other, partial(load, other, mine))
 
-    asks = [cache.aget(mine, lambda m=mine, o=other: load(m, o)) for mine, other in ("ab", "ba")]
+    asks = [cache.aget(mine, partial(load, mine, other)) for mine, other in ("ab", "ba")]
     answers = await asyncio.gather(*asks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [RecursionError] * 2
     assert world.now() < 10
@@ -546,7 +639,7 @@ async def test_what_a_load_has_started_may_ask_for_its_key_when_the_load_is_over
     cache, started = made(), []
 
     async def later() -> Any:
-        await asyncio.sleep(5)
+        await colours.loop.sleep(5)
         await cache.adelete("k")
         return await cache.aget("k", Source("again").later)
 
@@ -573,9 +666,9 @@ async def test_a_refresh_behind_a_load_s_back_waits_for_no_one(world: VirtualRun
         return f"a of {stale}"
 
     await cache.aset("b", "old")
-    await asyncio.sleep(61)
+    await colours.loop.sleep(61)
     assert await cache.aget("a", load_a) == "a of old"
-    await asyncio.sleep(5)
+    await colours.loop.sleep(5)
     assert await cache.aget("b") == "b of a of old"
     nothing_is_left(cache)
 

@@ -6,9 +6,9 @@ import asyncio
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from tests.caching.asking import made, shared
 
 from escala.caching import Cache
 from escala.errors import WouldBlock
-from escala.kernel.runtime import colours
+from escala.kernel.runtime import colours, drive
 
 PATIENCE = 20.0  # nothing here takes longer than milliseconds, unless it is broken
 A_MOMENT = 0.001
@@ -24,10 +24,10 @@ A_MOMENT = 0.001
 
 def until(true: Callable[[], bool]) -> None:
     """Wait for something that happens in another thread."""
-    end = time.monotonic() + PATIENCE
+    end = colours.thread.now() + PATIENCE
     while not true():
-        assert time.monotonic() < end, "it does not come"
-        time.sleep(A_MOMENT)
+        assert colours.thread.now() < end, "it does not come"
+        drive(colours.thread.sleep(A_MOMENT))
 
 
 def waiting(cache: Cache) -> int:
@@ -80,7 +80,7 @@ def test_two_loops_and_four_threads_with_200_callers_load_once(
     async def aload() -> str:
         begin()
         while not open_.is_set():
-            await asyncio.sleep(A_MOMENT)
+            await colours.loop.sleep(A_MOMENT)
         return "v"
 
     async def many() -> list[str]:
@@ -111,24 +111,24 @@ def test_a_loop_that_ends_in_the_middle_of_its_load_is_followed_by_another_calle
 
     async def never() -> str:
         began.set()
-        await asyncio.sleep(PATIENCE)
+        await colours.loop.sleep(PATIENCE)
         return "never"
 
     async def short() -> None:
         task = asyncio.create_task(cache.aget("k", never))
         while not joined.is_set():
-            await asyncio.sleep(A_MOMENT)
+            await colours.loop.sleep(A_MOMENT)
         task.cancel()
 
     loop = in_loop(short)
     assert began.wait(PATIENCE)
-    start = time.monotonic()
+    start = colours.thread.now()
     thread = in_thread(lambda: cache.get("k", lambda: "mine"))
     other = in_loop(lambda: cache.aget("k", lambda: "mine"))
     until(lambda: waiting(cache) == 3)
     joined.set()
     assert (thread.result(PATIENCE), other.result(PATIENCE)) == ("mine", "mine")
-    assert time.monotonic() - start < 5, "and not after the wait, or the lease"
+    assert colours.thread.now() - start < 5, "and not after the wait, or the lease"
     assert loop.result(PATIENCE) is None
     assert cache.snapshot()["loading"] == 0
 
@@ -138,7 +138,7 @@ def test_a_loop_that_stands_still_is_overtaken_after_the_wait() -> None:
 
     async def load() -> str:
         loop.stop()
-        await asyncio.sleep(0)
+        await colours.loop.sleep(0)
         return "late"
 
     task = loop.create_task(cache.aget("k", load))
@@ -165,7 +165,7 @@ def test_a_waiter_whose_loop_has_ended_is_passed_over() -> None:
     until(lambda: "k" in first._flights)
     loop = asyncio.new_event_loop()
     lost = loop.create_task(cache.aget("k", lambda: "lost"))
-    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(colours.loop.sleep(0))
     until(lambda: waiting(cache) == 1)
     follower = in_thread(lambda: cache.get("k", lambda: "second"))
     until(lambda: waiting(cache) == 2)
@@ -175,7 +175,7 @@ def test_a_waiter_whose_loop_has_ended_is_passed_over() -> None:
     assert isinstance(leader.exception(PATIENCE), KeyboardInterrupt)
     assert cache.snapshot()["loading"] == 0
     assert not lost.done()
-    lost._log_destroy_pending = False  # type: ignore[attr-defined]  of its own choice
+    lost._log_destroy_pending = False  # type: ignore[attr-defined]  # it is meant to be
 
 
 # Sync calls inside a running event loop
@@ -225,8 +225,8 @@ def test_a_batch_that_would_block_leaves_no_seat_behind() -> None:
     async def main() -> None:
         go_on = asyncio.Event()
         tasks = [asyncio.create_task(cache.aget(key, go_on.wait)) for key in "abc"]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await colours.loop.sleep(0)
+        await colours.loop.sleep(0)
         before = waiting(cache)
         with pytest.raises(WouldBlock):
             many(["a", "new", "b", "c"])
@@ -240,7 +240,6 @@ def test_a_batch_that_would_block_leaves_no_seat_behind() -> None:
 
 
 # Forks
-
 
 
 def child(run: Callable[[], bool]) -> bool:
@@ -300,16 +299,16 @@ def test_no_child_inherits_a_lock_that_is_held() -> None:
                     second.snapshot()
             first.snapshot()
 
-    threads = [in_thread(lambda cache=cache: busy(cache)) for cache in caches * 2]
+    threads = [in_thread(partial(busy, cache)) for cache in caches]
     try:
-        for _ in range(20):
+        for _ in range(6):
             assert child(
                 lambda: caches[0].get("k1", lambda: 1) == 1 and bool(caches[1]._levels.second)
             )
             assert child(lambda: caches[1]._levels.first.lock.acquire(timeout=5))
             second = caches[1]._levels.second
             assert second is not None
-            assert child(lambda second=second: second.lock.acquire(timeout=5))
+            assert child(partial(second.lock.acquire, timeout=5))
     finally:
         stop.set()
     for thread in threads:
@@ -336,7 +335,7 @@ def test_a_thousand_keys_from_many_threads() -> None:
 
     def ask() -> bool:
         keys = [f"k:{number}" for number in range(1000)]
-        return [cache.get(key, lambda key=key: load(key)) for key in keys] == keys
+        return [cache.get(key, partial(load, key)) for key in keys] == keys
 
     threads = [in_thread(ask) for _ in range(8)]
     assert [thread.result(PATIENCE) for thread in threads] == [True] * 8

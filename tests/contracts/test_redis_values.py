@@ -54,7 +54,7 @@ class TestRedisValues(ValueStoreContract):
     @pytest.fixture(params=["tracking", "pubsub"])
     def url(self, redis: RedisServer, request: pytest.FixtureRequest) -> str:
         self.server = redis
-        return f"{redis.url}?events={request.param}&timeout=2s"
+        return f"{redis.url}?events={request.param}&timeout=10s"
 
     @pytest.fixture
     def opened(self, url: str) -> Open:
@@ -359,6 +359,21 @@ def test_it_listens_by_tls_with_a_password(tmp_path: Path) -> None:
         for store in stores:
             store.close()
         until(lambda: not [each for each in threading.enumerate() if each.name == "c-ear"])
+
+
+def test_it_listens_on_a_socket_of_the_file_system(tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    with running("--unixsocket", str(path)) as server:
+        stores = [open_value_store(f"unix://{path}?timeout=2s", "c", writer) for writer in "ab"]
+        ear = Listening()
+        stores[1].listen(ear)
+        until(lambda: ear.hears)
+        Talker(stores[0], as_thread).invalidate(key())
+        until(lambda: ear.signals)
+        server.ask("CLIENT", "KILL", "TYPE", "normal")
+        until(lambda: ear.turns[-2:] == ["lost", "regained"] and len(ear.turns) > 2)
+        for store in stores:
+            store.close()
 
 
 def test_its_url_is_checked() -> None:

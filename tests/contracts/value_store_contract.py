@@ -127,9 +127,11 @@ class Talker:
         assert found.token is not None
         return self.put_blob(key, found.token, blob, keep)
 
-    def put_blob(self, key: str, token: bytes, blob: bytes, keep: float = 120.0) -> bool:
+    def put_blob(
+        self, key: str, token: bytes, blob: bytes, keep: float = 120.0, *, tell: bool = False
+    ) -> bool:
         put = Put(key, token, blob, keep)
-        (stored,) = self.ask(lambda on: self.store.store([put], on))
+        (stored,) = self.ask(lambda on: self.store.store([put], on, tell=tell))
         assert isinstance(stored, bool)
         return stored
 
@@ -653,6 +655,26 @@ class ValueStoreContract:
         until(lambda: mine.signals, "the end")
         assert mine.signals == [key("end")]
         assert len(other.signals) == len(told) + 4
+
+    def test_the_others_hear_of_what_is_stored_if_they_are_to(
+        self, one: Talker, two: Talker
+    ) -> None:
+        mine, other = Listening(), Listening()
+        one.store.listen(mine)
+        two.store.listen(other)
+        until(lambda: mine.hears and other.hears, "both ears")
+        one.load("ann")
+        self._settle(mine, other)
+        (found,) = one.read("ann", early=True)
+        assert found.token is not None
+        blob = blob_of("ann", found.mark)
+        assert not one.put_blob("ann", b"another", blob, tell=True)
+        assert one.put_blob("ann", found.token, blob, tell=True)
+        assert two.look().blob == blob
+        one.invalidate(key("end"))
+        until(lambda: len(other.signals) > 1, "the signals")
+        assert other.signals == [key("ann"), key("end")]
+        assert mine.signals == []
 
     def test_caches_of_other_names_do_not_meet(self, one: Talker, elsewhere: Talker) -> None:
         other = Listening()

@@ -11,7 +11,8 @@ from tests.http.cache_world import World
 
 from escala.caching.second_level import SecondLevel
 from escala.caching.value_store import Ear, Found, Put, Signal, ValueStore, open_value_store
-from escala.errors import StoreUnavailable
+from escala.errors import DeadlineExceeded, StoreUnavailable
+from escala.kernel.context import remaining
 from escala.kernel.runtime import Runtime
 
 _numbers = itertools.count()
@@ -52,6 +53,8 @@ class Between:
         await self._wait(runtime)
         if self.away:
             raise StoreUnavailable("away")
+        if remaining(runtime.now()) <= 0:
+            raise DeadlineExceeded("as a link to a store says when its caller's time is up")
 
     async def _wait(self, runtime: Runtime) -> None:
         if self.slow:

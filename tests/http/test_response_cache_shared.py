@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from tests.http.shared_world import Between, beside, level, worlds
 
 from escala.caching.pure.blob import Header, pack
 from escala.caching.value_store import Put, Signal
-from escala.errors import BackendError
+from escala.errors import BackendError, DeadlineExceeded
 from escala.http.message import HttpRequest, Response
+from escala.kernel.context import serving
+from escala.kernel.stack import Stack
+from escala.resilience.deadline import Deadline
 from escala.testing import cancel_everywhere
 
 GERMAN, ENGLISH = (b"accept-language", b"de"), (b"accept-language", b"en")
@@ -252,26 +256,92 @@ def test_variants_are_shared_and_kept_apart() -> None:
 def test_answers_that_begin_to_vary_by_more_are_shared_again() -> None:
     a, b = worlds()
     a.origin.headers = [FRESH, (b"vary", b"accept-language")]
+    zipped, plain = (b"accept-encoding", b"gzip"), (b"accept-encoding", b"identity")
+
+    async def load(*lines: tuple[bytes, bytes]) -> str | None:
+        reply = await worlds_beside(a).get("/", *lines)
+        await settled(a)
+        return reply.note
+
+    async def main() -> None:
+        await load(GERMAN)
+        await b.get("/", GERMAN)
+        a.origin.headers = [FRESH, (b"vary", b"accept-encoding")]
+        assert await load(ENGLISH, zipped) == "miss"
+        assert b.counts("entries", "l2_heard") == [0, 1]  # nothing of before is to be found
+        for line in (zipped, plain):
+            assert await load(ENGLISH, line) == "miss"
+        for line in (zipped, plain):
+            assert await load(ENGLISH, line) == "hit"
+        a.origin.headers = [FRESH, (b"vary", b"accept-language")]
+        assert await load(GERMAN, zipped) == "miss"
+        assert await load(GERMAN, zipped) == "hit"
+        a.origin.headers = [FRESH]
+        assert await load(GERMAN, plain) == "miss"
+        assert await load(GERMAN, plain) == "hit"
+        assert b.counts("l2_heard") == [1], "it varies by both from then on"
+
+    a.run(main())
+
+
+def test_after_a_change_of_unknown_fate_variants_are_loaded_anew() -> None:
+    a, b = worlds()
+    a.origin.headers = [FRESH, (b"vary", b"accept-language")]
 
     async def main() -> None:
         await a.get("/", GERMAN)
         await settled(a)
-        a.origin.headers = [FRESH, (b"vary", b"accept-encoding")]
-        more = (b"accept-encoding", b"gzip")
-        await a.get("/", ENGLISH, more)
+        a.origin.answer = lambda _: Response(500, [])
+        await a.get(method="POST")
+        a.origin.answer = a.origin.page
+        assert (await b.get("/", GERMAN)).note == "miss"
         await settled(a)
-        assert (await a.get("/", ENGLISH, more)).note == "hit"  # the index was all that was shared
-        await b.get("/", ENGLISH, more)
-        await settled(a)
-        for _ in range(2):
-            assert (await a.get("/", ENGLISH, more)).note == "hit"
-        assert (await b.get("/", GERMAN, more)).note == "hit"  # in memory it varies by one thing
-        other = worlds_beside(b)
-        assert (await other.get("/", ENGLISH, more)).note == "hit"
-        a.origin.headers = [FRESH]
-        await worlds_beside(b).get("/", GERMAN, more)
-        await settled(a)
-        assert (await worlds_beside(b).get("/", GERMAN, more)).note == "hit"
+        assert (await worlds_beside(a).get("/", GERMAN)).note == "hit"
+
+    a.run(main())
+
+
+def test_the_age_that_an_answer_came_with_counts_everywhere() -> None:
+    a, b = worlds()
+    a.origin.headers = [FRESH, (b"age", b"50")]
+
+    async def main() -> None:
+        await a.sleep(100)
+        await a.get()
+        await a.sleep(5)
+        reply = await b.get()
+        assert (reply.note, reply.headers[b"age"]) == ("hit", b"55")
+        await a.sleep(5)
+        assert (await b.get()).note == "revalidated"
+
+    a.run(main())
+
+
+def test_what_a_client_had_loaded_anew_here_is_not_replaced_by_what_was_before() -> None:
+    a, b = worlds()
+
+    async def main() -> None:
+        await a.get()
+        await a.sleep(2)
+        a.origin.version, a.origin.headers = 2, [(b"cache-control", b"max-age=5")]
+        assert (await b.get("/", (b"cache-control", b"no-cache"))).body == b"version 2"
+        await a.sleep(6)
+        reply = await b.get()
+        assert (reply.body, reply.note) == (b"version 2", "revalidated")
+
+    a.run(main())
+
+
+def test_who_has_waited_for_a_load_here_does_not_wait_for_it_once_more() -> None:
+    a, _ = worlds(wait="2s")
+
+    async def main() -> None:
+        a.origin.takes = 50.0
+        slow = a.client()
+        await a.sleep(1)
+        a.origin.takes = 0.5
+        assert (await a.get()).at == pytest.approx(1 + 2 + 0.5)
+        await slow
 
     a.run(main())
 
@@ -360,10 +430,11 @@ def test_requests_that_wait_for_no_one_look_there_too() -> None:
         only = (b"cache-control", b"only-if-cached")
         assert (await worlds_beside(a).get("/", only)).note == "hit"
         assert (await worlds_beside(a).get("/none", only)).status == 504
-        reload = (b"cache-control", b"no-cache")
-        assert (await worlds_beside(a).get("/", reload)).note == "miss"
-        reload = (b"cache-control", b"max-age=0")
-        assert (await worlds_beside(a).get("/", reload)).note == "miss"
+        for reload in (b"no-cache", b"max-age=0"):
+            other = worlds_beside(a)
+            between = Between(other)
+            assert (await other.get("/", (b"cache-control", reload))).note == "miss"
+            assert between.asked == []
 
     a.run(main())
 
@@ -442,6 +513,41 @@ def test_a_lease_that_is_never_given_back_holds_no_one_longer_than_wait() -> Non
         assert (await first).at == pytest.approx(3)
         assert (await second).at <= 4.1
         assert (await b.get()).note == "hit"
+
+    a.run(main())
+
+
+def test_a_body_for_which_there_is_no_room_at_the_moment_keeps_no_lease() -> None:
+    a, b = worlds(size="64KiB")
+    a.origin.answer = lambda _: a.origin.stream(b"x" * 3000, b"x" * 3000)
+
+    async def main() -> None:
+        await asyncio.gather(*(a.client(f"/{number}") for number in range(4)))
+        notes = []
+        for number in range(4):
+            began = a.runtime.now()
+            notes.append((await b.get(f"/{number}")).note)
+            assert a.runtime.now() < began + 3.5, "nothing but the load itself"
+        assert set(notes) == {"hit", "miss"}
+
+    a.run(main())
+
+
+def test_what_a_load_brings_is_stored_though_its_callers_time_is_up() -> None:
+    a, b = worlds()
+    Between(a, slow=0.1)
+    a.origin.takes = 0.85
+
+    async def main() -> None:
+        stack, loaded = Stack(Deadline("1s"), a.cache), []
+        for number in range(30):
+            request = HttpRequest("GET", b"/%d" % number, [], host=b"shop")
+            with serving(request), contextlib.suppress(DeadlineExceeded):
+                await stack.acall(a.origin)
+                loaded.append(number)
+        await a.sleep(1)
+        assert len(loaded) > 10
+        assert {(await b.get(f"/{number}")).note for number in loaded} == {"hit"}
 
     a.run(main())
 
@@ -551,6 +657,7 @@ def test_while_changes_may_be_missed_nothing_in_memory_is_old() -> None:
         ear = level(b).ear
         assert ear is not None
         between = Between(b)
+        await a.sleep(10)
         ear.lost()
         await a.sleep(0.9)
         assert (await b.get()).note == "hit"
@@ -574,7 +681,7 @@ def test_while_changes_may_be_missed_nothing_in_memory_is_old() -> None:
         between.away = False
         await a.sleep(2)
         assert (await b.get()).note == "hit"
-        await a.sleep(50)
+        await a.sleep(40)
         assert (await b.get()).note == "hit"
 
     a.run(main())

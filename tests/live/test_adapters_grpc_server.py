@@ -15,7 +15,9 @@ import pytest
 from tests.adapters.tea_service import Code, Tea, serving_tea, serving_tea_async
 
 from escala.adapters import GrpcClientInterceptor, GrpcServerInterceptor
+from escala.adapters.grpc_request import GrpcRequest
 from escala.errors import CircuitOpen, ConfigError
+from escala.kernel.context import current_request
 from escala.kernel.policy import Next, Policy, T
 from escala.kernel.runtime import Runtime
 from escala.kernel.stack import Stack
@@ -103,6 +105,27 @@ def test_a_rate_limit(server: Any, kind: str) -> None:
         assert 3_590_000 <= int(trailers["grpc-retry-pushback-ms"]) <= 3_600_000
         assert len(tea.asked) == 1
         assert limiter.peek("127.0.0.1").remaining == 0
+
+
+@every_server
+@every_kind
+def test_the_priority_of_a_call_is_known_to_its_policies(server: Any, kind: str) -> None:
+    seen: list[int] = []
+
+    class Seen(Outcomes):
+        async def around(self, call: Next[T], runtime: Runtime) -> T:
+            request = current_request()
+            assert request is not None
+            seen.append(request.priority)
+            return await call()
+
+    def matters(call: GrpcRequest) -> int:
+        return 7 if (call.get("client_ip"), call.key) == ("127.0.0.1", "shop.Tea") else 0
+
+    interceptor = GrpcServerInterceptor(Seen(), priority=matters)
+    with server(interceptor) as tea, channel_to(tea) as channel:
+        assert calls(channel)[kind]() == ANSWERS[kind]
+    assert seen == [7]
 
 
 @every_server

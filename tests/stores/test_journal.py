@@ -391,6 +391,31 @@ def test_what_goes_makes_room_though_what_comes_is_refused(opened: Open, path: s
     assert bodies(path) == []
 
 
+def test_what_goes_makes_room_for_what_comes_with_it(opened: Open, path: str) -> None:
+    journal = opened()
+    kept = journal.append(b"x" * 30_000)
+    pages = journal.file._connection.execute("PRAGMA page_count").fetchone()[0]
+    journal.file._connection.execute(f"PRAGMA max_page_count={pages}")
+    journal.append(None, lambda *_: journal.journal.owe({kept: None}))
+    journal.append(b"y" * 30_000)
+    assert bodies(path) == [b"y" * 30_000]
+
+
+def test_without_room_nothing_is_appended_but_what_goes_goes(
+    opened: Open, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened()
+    kept = journal.append(b"x")
+    journal.file._ballast.drop()
+    monkeypatch.setattr(journal.file._ballast, "keep", lambda: False)
+    with pytest.raises(JournalFull, match="make room; nothing was written"):
+        journal.append(b"y")
+    journal.commit({kept: None})
+    assert bodies(path) == []
+    monkeypatch.undo()
+    journal.append(b"z")
+
+
 def test_an_error_that_leaves_open_what_was_written_takes_it_back(opened: Open, path: str) -> None:
     journal = opened()
     write, calls = journal.file.write, 0

@@ -28,6 +28,7 @@ from escala import (
     TokenBucket,
 )
 from escala.errors import CircuitOpen
+from escala.gateway.fixed_answer import FixedAnswer
 from escala.kernel.config import options
 from escala.kernel.policy import Scope
 from escala.kernel.registry import policy
@@ -50,6 +51,7 @@ POLICIES: list[tuple[type[Policy], dict[str, Any]]] = [
     (SlidingWindowCounter, {"limit": "200/s"}),
     (FixedWindow, {"limit": "200/s"}),
     (Standard, {}),
+    (FixedAnswer, {"body": "[]"}),
 ]
 every_policy = pytest.mark.parametrize(
     ("kind", "needed"), POLICIES, ids=[kind.kind for kind, _ in POLICIES]

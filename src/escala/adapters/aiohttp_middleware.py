@@ -26,7 +26,7 @@ class AiohttpMiddleware:
 
     - `policy`: usually a stack, such as `standard()`.
     - `judge`: which answers are failures to the policies; by default 429 and 5xx without 501
-      and 505. The caller gets the last answer as it is.
+      and 505, also where it fails. The caller gets the last answer as it is.
 
     The policy surrounds the request until the head of the answer is here; each redirect is a
     request of its own. The server learns the deadline around the call from

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from escala.adapters.gatekeeper import Gatekeeper, refusal
+from escala.adapters.given_priority import Priority
 from escala.adapters.incoming_request import IncomingRequest
 from escala.adapters.pure.rate_limit_fields import Fields
 from escala.errors import DeadlineExceeded, Rejected
@@ -29,6 +30,8 @@ class AsgiMiddleware:
       policies surround the request until its answer is complete. None may repeat calls.
     - `deadline`: the longest that an answer may take to begin, known to everything inside
       through `context.deadline()`; a client may ask for less with `X-Request-Timeout-Ms`.
+    - `priority`: how much a request matters to `Shed` and to queues by priority, as a function of
+      it; all alike (0) without. What it is asked for are the names that a `key` may have.
     - `older`: send `X-RateLimit-Limit`, `-Remaining` and `-Reset` as well.
 
     A rate limit answers 429, another refusal 503, a deadline 504: with `Retry-After`, rounded
@@ -43,10 +46,13 @@ class AsgiMiddleware:
         policy: Policy,
         *,
         deadline: float | str | None = None,
+        priority: Priority | None = None,
         older: bool = False,
     ) -> None:
         self.app = app
-        self._gate = Gatekeeper(policy, deadline, older=older, where="AsgiMiddleware")
+        self._gate = Gatekeeper(
+            policy, deadline, priority=priority, older=older, where="AsgiMiddleware"
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -54,6 +60,7 @@ class AsgiMiddleware:
             await self.app(scope, receive, send)
             return
         request = _known(scope)
+        self._gate.prioritise(request)
         outer = deadline_variable.get()
         until = self._gate.until(request, colours.loop.now())
         before = shorten(until)

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from escala.adapters.given_policy import policies
+from escala.adapters.given_priority import Priority, prioritised
 from escala.adapters.incoming_request import IncomingRequest
 from escala.adapters.pure.problem_document import CONTENT_TYPE, problem
 from escala.adapters.pure.rate_limit_fields import Fields, RateLimitFields, retry_after
@@ -32,7 +33,13 @@ class Gatekeeper:
     """Asks the rate limiters first, and leaves the other policies to surround the request."""
 
     def __init__(
-        self, policy: Policy, deadline: float | str | None, *, older: bool, where: str
+        self,
+        policy: Policy,
+        deadline: float | str | None,
+        *,
+        priority: Priority | None,
+        older: bool,
+        where: str,
     ) -> None:
         given = policies(policy, where=where)
         for each in given:
@@ -41,6 +48,7 @@ class Gatekeeper:
                     f"{where}: {type(each).__name__} may run its call again, which a request that "
                     "is being served cannot: its body is read and its answer begun"
                 )
+        self.prioritise = prioritised(priority, where=where)
         self.limiters = tuple(
             (each, RateLimitFields(each.name, each.plan.limits, older=older))
             for each in given

@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from escala.adapters.given_policy import policies
+from escala.adapters.given_priority import Priority, prioritised
 from escala.adapters.grpc_request import GrpcRequest
 from escala.adapters.patient_context import PatientContext, ended
 from escala.adapters.pure.grpc_words import PUSHBACK, address, pushback
@@ -36,13 +37,21 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
       surround a call until its answer is complete, the last message of a stream included.
     - `deadline`: the longest that a call may take; a client's own shorter deadline goes before.
       Everything inside knows it through `context.deadline()`.
+    - `priority`: how much a call matters to `Shed` and to queues by priority, as a function of
+      its request; all alike (0) without.
 
     A rate limit answers RESOURCE_EXHAUSTED, another refusal UNAVAILABLE, a deadline
     DEADLINE_EXCEEDED; the message says who refused and why, and the trailer
     `grpc-retry-pushback-ms` when to come back, where that is known.
     """
 
-    def __init__(self, policy: Policy, *, deadline: float | str | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        deadline: float | str | None = None,
+        priority: Priority | None = None,
+    ) -> None:
         for each in policies(policy, where="GrpcServerInterceptor"):
             if each.repeats:
                 raise ConfigError(
@@ -50,6 +59,7 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
                     "a call that is being served cannot: its requests are read"
                 )
         self.policy = policy
+        self._prioritise = prioritised(priority, where="GrpcServerInterceptor")
         self._longest = math.inf if deadline is None else float(PositiveDuration(deadline))
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:  # noqa: ANN401  grpc's own
@@ -85,7 +95,7 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
 
     def _answer(self, details: Any, inner: Behaviour, request: Any, context: Any) -> Any:  # noqa: ANN401
         def run() -> Any:  # noqa: ANN401
-            self._enter(_known(details, context), context)
+            self._enter(self._known(details, context), context)
             return self.policy.call(inner, request, context)
 
         try:
@@ -103,7 +113,7 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
     ) -> Iterator[Any]:
         # Not in the generator: an asyncio server begins that in a thread, perhaps after the client
         # has gone, and gRPC's `peer()` crashes the process then.
-        known = _known(details, context)
+        known = self._known(details, context)
         if ahead and not isinstance(context, PatientContext):
             patient = PatientContext(context)
             return ended(self._messages(known, inner, request, patient))
@@ -151,7 +161,7 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
 
         before = shorten(self._until(context, colours.loop.now()))
         try:
-            with serving(_known(details, context)):
+            with serving(self._known(details, context)):
                 return await self.policy.acall(run)
         except (Rejected, DeadlineExceeded) as error:
             return await _refuse(context, error)
@@ -168,15 +178,16 @@ class GrpcServerInterceptor(grpc.ServerInterceptor, grpc.aio.ServerInterceptor):
             left = math.inf
         return now + min(left, self._longest)
 
-
-def _known(details: Any, context: Any) -> GrpcRequest:  # noqa: ANN401
-    return GrpcRequest(
-        details.method,
-        details.invocation_metadata,
-        idempotent=False,
-        repeatable=False,
-        client=address(context.peer()),
-    )
+    def _known(self, details: Any, context: Any) -> GrpcRequest:  # noqa: ANN401
+        known = GrpcRequest(
+            details.method,
+            details.invocation_metadata,
+            idempotent=False,
+            repeatable=False,
+            client=address(context.peer()),
+        )
+        self._prioritise(known)
+        return known
 
 
 def _refuse(context: Any, error: Rejected | DeadlineExceeded) -> Any:  # noqa: ANN401

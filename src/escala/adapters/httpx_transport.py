@@ -34,7 +34,7 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
       A client's arguments such as `verify`, `http2` and `limits` have no effect beside
       `transport`: give them to `httpx.HTTPTransport`.
     - `judge`: which answers are failures to the policies; by default 429 and 5xx without 501
-      and 505. The caller gets the last answer as it is.
+      and 505, also where it fails. The caller gets the last answer as it is.
 
     The policy surrounds the request until the head of the answer is here; each redirect is a
     request of its own. Timeouts of the client never outlast the deadline around the call, which

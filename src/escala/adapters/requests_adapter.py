@@ -29,7 +29,7 @@ class RequestsAdapter(HTTPAdapter):
 
     - `policy`: usually a stack, such as `standard()`.
     - `judge`: which answers are failures to the policies; by default 429 and 5xx without 501
-      and 505. The caller gets the last answer as it is.
+      and 505, also where it fails. The caller gets the last answer as it is.
     - `options`: all else goes to `HTTPAdapter`, such as `pool_maxsize` and `pool_block`.
 
     The policy surrounds the request until the head of the answer is here; each redirect is a

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from escala.adapters.gatekeeper import Gatekeeper, refusal
+from escala.adapters.given_priority import Priority
 from escala.adapters.incoming_request import IncomingRequest
 from escala.adapters.pure.rate_limit_fields import Fields
 from escala.errors import DeadlineExceeded, Rejected
@@ -28,9 +29,9 @@ App: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 class WsgiMiddleware:
     """Limit what an application is asked: `WsgiMiddleware(app, TokenBucket("100/min"))`.
 
-    `policy`, `deadline` and `older` are those of `AsgiMiddleware`, and so are the answers. The
-    policies surround the request until its answer is complete, also one that is made piece by
-    piece; nothing is buffered. A thread cannot be interrupted: what waits inside obeys
+    `policy`, `deadline`, `priority` and `older` are those of `AsgiMiddleware`, and so are the
+    answers. The policies surround the request until its answer is complete, also one that is made
+    piece by piece; nothing is buffered. A thread cannot be interrupted: what waits inside obeys
     `context.deadline()`.
 
     >>> from escala import TokenBucket
@@ -51,10 +52,13 @@ class WsgiMiddleware:
         policy: Policy,
         *,
         deadline: float | str | None = None,
+        priority: Priority | None = None,
         older: bool = False,
     ) -> None:
         self.app = app
-        self._gate = Gatekeeper(policy, deadline, older=older, where="WsgiMiddleware")
+        self._gate = Gatekeeper(
+            policy, deadline, priority=priority, older=older, where="WsgiMiddleware"
+        )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -86,6 +90,7 @@ class _Served:
 
     def _enter(self, app: App, environ: Environ) -> Iterable[bytes]:
         request = _known(environ)
+        self._gate.prioritise(request)
         current.set(request)
         shorten(self._gate.until(request, colours.thread.now()))
         drive(self._gate.admit(colours.thread, self._fields))

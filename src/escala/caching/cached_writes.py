@@ -47,7 +47,7 @@ class CachedWrites:
             write.key, write.value, self._rules, born=now, took=0.0, encode=False
         )
         flight = self._first.take_off(write.key)
-        self._first.land(flight, Landing(made.entry), now=now, keep=made.keep)
+        self._first.wrote(flight, Landing(made.entry), now=now, keep=made.keep)
 
     def saving(self, save_many: Callable[[list[Write]], Any]) -> Callable[[list[Write]], Any]:
         """The user's function, and then the second level."""

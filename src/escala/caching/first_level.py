@@ -218,6 +218,23 @@ class FirstLevel:
             seat.place.unpark()
         return attached
 
+    def wrote(self, flight: Trail, landing: Landing, *, now: float, keep: bool = True) -> None:
+        """Land what was not loaded but written: what was here before is out of date in any case."""
+        if not self.land(flight, landing, now=now, keep=keep):
+            self.forget(flight.key)
+
+    def forget(self, key: str) -> None:
+        """Do without what is here; a load under way is as good as before."""
+        with self.lock:
+            self.store.remove(key)
+
+    def refuse(self, entry: Entry) -> None:
+        """The second level did not take what was loaded: something happened to it, heard or not."""
+        with self.lock:
+            here = self.store.table.get(entry.key)
+            if here is not None and here.value is entry.value:
+                self.store.remove(entry.key)
+
     def _keep(self, entry: Entry, mark: Mark, now: float) -> bool:
         """Keep an entry, if nothing forbids it; whether it may be kept anywhere."""
         if self.versions.standing(mark, entry.tags) is not Standing.VALID:

@@ -63,6 +63,7 @@ class Levels:
         self.first = FirstLevel(l1)
         self.tally = Tally()
         self.largest = largest
+        self.longest = 0.0  # seconds that a load took
         self.draw = rng.random
         self._weigh = l1.weigh or weigh if l1 is not None and l1.max_weight is not None else None
         self._terms: dict[Terms, Terms] = {}

@@ -16,7 +16,7 @@ from escala.caching.pure.hold_off import HoldOff
 from escala.caching.pure.slot import Slot
 from escala.caching.pure.versions import Mark as Moment
 from escala.caching.pure.versions import Standing, Versions
-from escala.caching.value_store import Ear, Found, Put, Signal
+from escala.caching.value_store import Ear, Found, Put, Signal, kept_of
 from escala.errors import ConfigError
 from escala.kernel.runtime import Runtime
 from escala.kernel.wrong_value import sentence, shown
@@ -60,7 +60,9 @@ class MemoryValues:
         table.tell(self._writer, [Signal("key", key) for key in keys])
         return [Found(None, False, token, 0.0, mark) for _ in keys]  # noqa: FBT003
 
-    async def store(self, puts: Sequence[Put], runtime: Runtime) -> list[bool]:
+    async def store(
+        self, puts: Sequence[Put], runtime: Runtime, *, tell: bool = False
+    ) -> list[bool]:
         """See `ValueStore.store`."""
         table, now = self._table, runtime.now()
         read: list[tuple[Put, Header | None]] = []
@@ -68,7 +70,10 @@ class MemoryValues:
             whole = unpack(put.key, put.blob)
             read.append((put, whole and whole[0]))
         with table.lock:
-            return [table.store(put, header, now) for put, header in read]
+            kept = [table.store(put, header, now) for put, header in read]
+        if tell:
+            table.tell(self._writer, kept_of(puts, kept))
+        return kept
 
     async def release(
         self,

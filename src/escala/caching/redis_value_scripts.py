@@ -162,21 +162,23 @@ local function release(key, packed)
 end
 """
 
-# ARGV: 16 bytes, and for each key: token, ms to keep, blob. Answers 1 or 0 for each.
+# ARGV: 16 bytes, a writer if others are to hear of it, and for each key: token, ms to keep, blob.
+# Answers 1 or 0 for each.
 STORE = f"""{_BEGIN}{_STANDING}{_RELEASE}
 local answer = {{}}
 for nth = 2, #KEYS do
-  local key, blob = KEYS[nth], ARGV[3 * nth - 2]
+  local key, blob = KEYS[nth], ARGV[3 * nth - 1]
   local packed = fields(key, 'l')[1]
   local ends, held = lock_of(packed)
   answer[nth - 1] = 0
-  if packed and string.sub(packed, 18) == ARGV[3 * nth - 4] then
+  if packed and string.sub(packed, 18) == ARGV[3 * nth - 3] then
     local found, born, _, _, paused = standing(blob)
     if found and now < ends and now >= held and born * 1000 >= paused
       and type(redis.pcall('HSET', key, 'b', blob)) == 'number' then
       redis.call('HDEL', key, 'l')
-      redis.call('PEXPIRE', key, ARGV[3 * nth - 3])
+      redis.call('PEXPIRE', key, ARGV[3 * nth - 2])
       answer[nth - 1] = 1
+      if ARGV[2] ~= '' then tell(ARGV[2], 'key', 0, string.sub(key, #base + 3)) end
     else
       release(key, packed)
     end

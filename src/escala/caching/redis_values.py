@@ -37,15 +37,16 @@ class RedisValues:
     is not served again, and a load that began before cannot store what it read; of many callers
     one gets the lease, until it stores, releases, or the lease's time is up; a server that
     comes back without its memory, or was flushed, has another epoch, so that nothing from before
-    is valid. Time is the server's own. A hit that asks of no tag reads and writes nothing else.
+    is valid. Time is the server's own. A hit writes nothing. With its memory full the server keeps
+    no new values, and still serves and invalidates.
 
     Not guaranteed: a replica that takes over may have missed the last writes, invalidations
     among them; Redis says so of itself. A server that evicts whatever it likes (`allkeys-*`)
-    may evict the clock of invalidations, and then everything counts as gone.
+    may evict the clock of invalidations, and then everything counts as gone. No cluster.
 
     Of 100,000 tags it is known when each was invalidated; one more, and whatever is older than
-    that and has a tag counts as gone. Values pass up to 64 MB if the URL's `timeout` gives them
-    the time.
+    that and has a tag counts as gone. Values pass up to 64 MB if the URL's `timeout` (40 ms)
+    gives them the time. A thousand keys with two tags each take the server 3 ms.
 
     `events=tracking` in the URL hears of invalidations by client tracking, `pubsub` by a channel,
     and `auto` (the default) by tracking where the server has it; `transport` says which it is.
@@ -105,11 +106,13 @@ class RedisValues:
             found += [Found(None, False, token, 0.0, mark)] * len(some)  # noqa: FBT003
         return found
 
-    async def store(self, puts: Sequence[Put], runtime: Runtime) -> list[bool]:
+    async def store(
+        self, puts: Sequence[Put], runtime: Runtime, *, tell: bool = False
+    ) -> list[bool]:
         """See `ValueStore.store`. False, too, where it has stored but the answer was lost."""
         stored: list[bool] = []
         for some in _batches(puts):
-            words: list[Word] = [os.urandom(_TOKEN)]
+            words: list[Word] = [os.urandom(_TOKEN), self._writer if tell else ""]
             for put in some:
                 words += put.token, _millis(put.keep), put.blob
             answer = await self._run(scripts.STORE, [put.key for put in some], words, runtime)

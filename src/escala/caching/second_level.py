@@ -84,8 +84,7 @@ class SecondLevel:
         """Store blobs under their leases, with `tell` for others to forget; None while away."""
         if not puts:
             return []
-        how = {"tell": True} if tell else {}
-        return await self._ask(partial(self.store.store, puts, runtime, **how), runtime)
+        return await self._ask(partial(self.store.store, puts, runtime, tell=tell), runtime)
 
     async def release(self, leases: Sequence[tuple[str, bytes]], runtime: Runtime) -> None:
         """Let others load now and not when the leases end."""

@@ -13,7 +13,7 @@ from escala.caching.pure.blob import Mark, unpack
 from escala.caching.pure.slot import Slot
 from escala.caching.sqlite_life import VALUES, SqliteLife, prepare, text_of
 from escala.caching.sqlite_wire import SqliteWire
-from escala.caching.value_store import Ear, Found, Put, Signal
+from escala.caching.value_store import Ear, Found, Put, Signal, kept_of
 from escala.errors import ConfigError
 from escala.kernel.runtime import Runtime
 from escala.kernel.units import PositiveDuration
@@ -127,7 +127,9 @@ class SqliteValues:
 
         return await self._step(step, runtime)
 
-    async def store(self, puts: Sequence[Put], runtime: Runtime) -> list[bool]:
+    async def store(
+        self, puts: Sequence[Put], runtime: Runtime, *, tell: bool = False
+    ) -> list[bool]:
         """See `ValueStore.store`."""
         whole = [unpack(put.key, put.blob) for put in puts]
 
@@ -144,7 +146,10 @@ class SqliteValues:
 
         def step(file: Connection, life: SqliteLife, now: float) -> list[bool]:
             file.execute(_SWEEP, (now,))
-            return [one(file, life, nth, now) for nth in range(len(puts))]
+            kept = [one(file, life, nth, now) for nth in range(len(puts))]
+            if tell:
+                life.tell(self._writer, kept_of(puts, kept))
+            return kept
 
         return await self._step(step, runtime)
 
@@ -243,7 +248,8 @@ class SqliteValues:
 
 def _fill(slot: Slot, token: Any, until: Any, held: Any) -> None:  # noqa: ANN401
     slot.token = token if isinstance(token, bytes) else None
-    slot.until, slot.held = _number(until), _number(held)
+    slot.until = 0.0 if slot.token is None else _number(until)
+    slot.held = _number(held)
 
 
 def _number(found: Any) -> float:  # noqa: ANN401

@@ -24,6 +24,7 @@ from escala.kernel.runtime import Runtime
 
 _PAUSE = 1.0  # seconds in which a source that failed is not asked again, if there is a stale value
 _LEASE = 10.0  # seconds that a load has before another process may begin one, if no one says more
+_LONGEST_LEASE = 60.0  # if no hard timeout says more: for so long a process that died is waited for
 _FIRST_LOOK, _LAST_LOOK = 0.005, 0.1  # seconds between looks at what another process is loading
 
 under_way: ContextVar[tuple[Trip, ...]] = ContextVar("escala_cache_loads", default=())
@@ -130,7 +131,8 @@ class Trip:
 
     @property
     def _lease(self) -> float:
-        return max(_LEASE, 1.5 * (self._times.hard_timeout or 0.0))
+        long = min(2 * self._levels.longest, _LONGEST_LEASE)
+        return max(_LEASE, long, 1.5 * (self._times.hard_timeout or 0.0))
 
     def _sorted(
         self, wants: list[Want], found: list[Found], at: float, patience: float
@@ -212,19 +214,26 @@ class Trip:
         tally = self._levels.tally
         tally.loads += 1
         tally.load_seconds += took
+        in_time = took < self._lease  # else it is no wonder if the second level does not take it
+        self._levels.longest = max(self._levels.longest, took)
         puts: list[Put] = []
+        entries: list[Entry] = []
         gone: list[Signal] = []
         for want, value in zip(wants, values, strict=True):
             made = self._brought(want, value, began, took, now)
             put = None if made is None else self._levels.put(want.key, made, want.mark, want.lease)
-            if put is not None:
+            if made is not None and put is not None:
                 puts.append(put)
+                entries.append(made.entry)
             elif want.stale and (made is None or want.lease is not None):
                 gone.append(Signal("key", want.key))  # it is no more what the source says
         if self._second is not None and puts:
-            await self._second.keep(puts, runtime)
+            kept = await self._second.keep(puts, runtime)
             for put in puts:
                 self._leases.pop(put.key, None)
+            for entry, taken in zip(entries, kept or (), strict=False):
+                if in_time and not taken:
+                    self._first.refuse(entry)
         if self._second is not None and gone:
             await self._second.invalidate(gone, runtime)
 

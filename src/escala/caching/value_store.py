@@ -96,8 +96,13 @@ class ValueStore(Protocol):
         """
         ...
 
-    async def store(self, puts: Sequence[Put], runtime: Runtime) -> list[bool]:
+    async def store(
+        self, puts: Sequence[Put], runtime: Runtime, *, tell: bool = False
+    ) -> list[bool]:
         """Keep blobs, each only if its token is still the key's lease; that lease then ends.
+
+        With `tell` the other writers hear of each that is kept as of a deleted key, so that none
+        of them goes on with the value before it.
 
         False also during a hold-off, and for what was deleted since the blob's mark.
         """
@@ -126,6 +131,11 @@ class ValueStore(Protocol):
     def close(self) -> None:
         """Stop listening and let go of connections; may be called twice."""
         ...
+
+
+def kept_of(puts: Sequence[Put], kept: Sequence[bool]) -> list[Signal]:
+    """What others are told of when blobs were kept."""
+    return [Signal("key", put.key) for put, each in zip(puts, kept, strict=True) if each]
 
 
 def open_value_store(url: str, name: str, writer: str) -> ValueStore:

@@ -114,7 +114,7 @@ class WriteThrough(Generic[V]):
             if not kept:
                 await self._forget(key, runtime)
         finally:
-            self._first.land(flight, Landing(made.entry), now=runtime.now(), keep=kept)
+            self._first.wrote(flight, Landing(made.entry), now=runtime.now(), keep=kept)
         return answer
 
     async def _forget(self, key: str, runtime: Runtime) -> None:

@@ -47,12 +47,12 @@ class Writer:
         except BaseException as error:
             if second is not None:  # no one knows what has arrived there, and no lease may stay
                 second.owe([Signal("key", key)])
-            self._first.drop(key, now=runtime.now())
+            self._first.forget(key)
             self._first.give_up(flight)  # who waits for it asks the source
             if second is not None and not isinstance(error, GeneratorExit):
                 await second.repair_late(runtime)
             raise
-        self._first.land(flight, Landing(made.entry), now=runtime.now(), keep=keep)
+        self._first.wrote(flight, Landing(made.entry), now=runtime.now(), keep=keep)
 
     async def invalidate(self, signals: Sequence[Signal], runtime: Runtime, *, lag: float) -> bool:
         """Delete or expire in both levels; False if the second one has yet to hear of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from escala.resilience.spelling import spelled
 T = TypeVar("T")
 
 _USUAL = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}
+_NONE: Mapping[str, str] = MappingProxyType({})
 _ERRORS = 400
 _OURS = HOP_BY_HOP | {b"date"}
 
@@ -47,16 +49,16 @@ class FixedAnswer(Policy):
     policy inside refuses (`Rejected`), no target is well or reachable, time is up, or the answer
     is a 5xx (501 and 505 aside).
 
+    - `body`: the text.
     - `status`: that of the answer. One below 400 is given to requests that only read (GET, HEAD,
       OPTIONS, TRACE): to any other it would say that what was asked for has been done.
     - `headers`: by default it is plain text that no one may store.
-    - `body`: the text.
 
     It stands inside the rate limit, or who is over the limit gets it as well, and outside all
     that may fail. `FellBack` events tell of each, and `snapshot` how many were `answered`.
 
     >>> from escala.kernel.context import serving
-    >>> sorry = FixedAnswer(body="[]", headers={"content-type": "application/json"})
+    >>> sorry = FixedAnswer("[]", headers={"content-type": "application/json"})
     >>> @sorry
     ... def recommend() -> Response:
     ...     raise ConnectionError
@@ -66,16 +68,17 @@ class FixedAnswer(Policy):
     """
 
     kind: ClassVar[str] = "fallback"
+    shorthand: ClassVar[str | None] = "body"
 
     class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What is answered."""
 
+        body: str
+        """The text."""
         status: Annotated[int, Meta(ge=200, le=599)] = 200
         """The status; one below 400 is given to requests that only read."""
         headers: dict[_Field, _Value] = {}
         """Header fields, beside or instead of a Content-Type of plain text and no-store."""
-        body: str = ""
-        """The text."""
 
         def __post_init__(self) -> None:
             for name in self.headers:
@@ -89,17 +92,17 @@ class FixedAnswer(Policy):
 
     def __init__(
         self,
+        body: str,
         *,
         status: int = 200,
-        headers: Mapping[str, str] | None = None,
-        body: str = "",
+        headers: Mapping[str, str] = _NONE,
         judge: Judge | None = None,
         name: str = "fallback",
     ) -> None:
         given = {
-            "status": status,
-            "headers": {} if headers is None else dict(headers),
             "body": body,
+            "status": status,
+            "headers": headers,
         }
         self.options = options(self.Options, given, where="FixedAnswer")
         self.name, self._given = name, judge
@@ -113,9 +116,9 @@ class FixedAnswer(Policy):
     def build(cls, options: Options, scope: Scope) -> Self:
         """Make the policy from its options; answers are judged as the scope says."""
         return cls(
+            options.body,
             status=options.status,
             headers=options.headers,
-            body=options.body,
             judge=scope.judge,
             name=scope.label(cls.kind),
         )

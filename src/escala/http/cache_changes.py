@@ -12,50 +12,36 @@ from escala.kernel.runtime import Runtime
 
 
 class CacheChanges:
-    """Lets go of answers here, and with a second level everywhere."""
+    """Lets go of answers here, and with a second level everywhere.
+
+    From the first moment nothing is read from the second level before that has been told. So
+    what is loaded here from then on, or taken from there, is from after the change.
+    """
 
     def __init__(self, shared: SharedAnswers, second: SecondAnswers | None) -> None:
         self._shared, self._second = shared, second
 
     async def make(self, keys: Sequence[bytes], effect: Effect, runtime: Runtime) -> bool:
-        """Do it for these keys; False if others have yet to hear of it.
+        """Do it for these keys, and tell all; False if others have yet to hear of it."""
+        self._begin(keys, effect)
+        return self._second is None or await self._second.tell(runtime)
 
-        A caller who is cancelled stops waiting, and it goes on.
-        """
-        self._here(keys, effect)
-        second = self._second
-        if second is None:
-            return True
-        return await second.finish(lambda: self._everywhere(second, keys, effect, runtime), runtime)
-
-    def begin(self, keys: Sequence[bytes], effect: Effect, runtime: Runtime) -> None:
-        """The same, without waiting for the others to hear of it."""
-        self._here(keys, effect)
-        second = self._second
-        if second is not None:
-            second.send(lambda: self._everywhere(second, keys, effect, runtime), runtime)
+    def leave(self, keys: Sequence[bytes], effect: Effect, runtime: Runtime) -> None:
+        """The same without waiting until others have been told."""
+        self._begin(keys, effect)
+        if self._second is not None:
+            self._second.tell_later(runtime)
 
     async def clear(self, runtime: Runtime) -> bool:
         """Let go of everything; False if others have yet to hear of it."""
+        if self._second is not None:
+            self._second.owe([Signal("all")])
         self._shared.clear()
-        if self._second is None:
-            return True
-        try:
-            return await self._second.invalidate([Signal("all")], runtime)
-        finally:
-            self._shared.clear()
+        return self._second is None or await self._second.tell(runtime)
 
-    async def _everywhere(
-        self, second: SecondAnswers, keys: Sequence[bytes], effect: Effect, runtime: Runtime
-    ) -> bool:
-        soft = effect is Effect.DOUBT
-        try:
-            return await second.invalidate(
-                [Signal("key", key.decode("latin-1"), soft) for key in keys], runtime
-            )
-        finally:
-            self._here(keys, effect)  # what was taken over from there until now
-
-    def _here(self, keys: Sequence[bytes], effect: Effect) -> None:
+    def _begin(self, keys: Sequence[bytes], effect: Effect) -> None:
+        if self._second is not None:
+            soft = effect is Effect.DOUBT
+            self._second.owe([Signal("key", key.decode("latin-1"), soft) for key in keys])
         for key in keys:
             self._shared.affect(key, effect)

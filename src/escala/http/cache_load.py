@@ -205,17 +205,16 @@ class CacheLoad:
     def _keep(self, answer: StoredAnswer) -> None:
         flight, self._flight = self._flight, None
         runtime = self._visit.runtime
-        unchanged = self._shared.keep(
+        self._shared.keep(
             answer,
             generation=self._generation,
             flight=flight,
             variant=self._variant,
             now=runtime.now(),
         )
-        if unchanged and self._second is not None and self._lease is not None:
-            lease, self._lease = self._lease, None
+        lease, self._lease = self._lease, None
+        if lease is not None and self._second is not None:
             self._second.keep(lease, answer, self._headers, runtime)
-        self._release()
 
     def _refuse(self, why: str, *, private: bool) -> None:
         flight, self._flight = self._flight, None
@@ -227,10 +226,10 @@ class CacheLoad:
             variant=self._variant,
             now=self._visit.runtime.now(),
         )
-        if private and self._second is not None and self._lease is not None:
-            lease, self._lease = self._lease, None
-            self._second.refuse(lease, self._visit.runtime)
-        self._release()
+        lease, self._lease = self._lease, None
+        if lease is not None and self._second is not None:
+            end = self._second.refuse if private else self._second.release
+            end(lease, self._visit.runtime)
 
     def _land(self, outcome: Outcome) -> None:
         flight, self._flight = self._flight, None

@@ -240,7 +240,7 @@ class ResponseCache(Policy):
         except BaseException as error:
             if request.tried or not isinstance(error, Rejected):
                 keys, done = _affected(request, None, [])
-                self._changes.begin(keys, done, runtime)
+                self._changes.leave(keys, done, runtime)
             raise
         if isinstance(answer, Response):
             keys, done = _affected(request, answer.status, answer.headers)

@@ -72,7 +72,7 @@ class SecondAnswers:
 
     At a URL's place is its answer, or an `Index` if that varies. An invalidation deletes or
     expires what is at the URL's place, and ends the lease on it. What stands behind an index
-    that is gone, or is stored there afterwards, can not be found any more.
+    that is gone, or is stored there afterwards, cannot be found any more.
 
     What no one waits for, and what must be done though its caller is cancelled, runs in a task
     of its own; a thread waits for it.
@@ -105,7 +105,8 @@ class SecondAnswers:
 
     async def _look(self, key: bytes, headers: Headers, runtime: Runtime, lease: float) -> Sight:
         url = place = key.decode("latin-1")
-        at, behind = runtime.now(), None
+        at = began = runtime.now()
+        behind = None
         found, kept, age = await self._read(place, lease, runtime)
         if isinstance(kept, Index) and not found.expired:
             behind = kept
@@ -116,6 +117,7 @@ class SecondAnswers:
             mine = AnswerLease(url, place, found.token, found.mark, at, behind)
         if isinstance(kept, Record):
             answer = answer_of(key, kept, age=age, now=at)
+            answer.known_at = began
             if found.expired:
                 answer.doubt()
         return Sight(answer, mine, found.wait, isinstance(kept, Private))
@@ -145,7 +147,7 @@ class SecondAnswers:
     ) -> None:
         """Store the answer to a request with these headers; the lease ends."""
         record, born = record_of(answer), answer.windows.born
-        self.send(lambda: self._keep(lease, record, born, headers, runtime), runtime)
+        self._send(lambda: self._keep(lease, record, born, headers, runtime), runtime)
 
     async def _keep(
         self, lease: AnswerLease, record: Record, born: float, headers: Headers, runtime: Runtime
@@ -179,22 +181,30 @@ class SecondAnswers:
         await self._second.keep([Put(lease.url, claimed[0].token, blob, kept)], runtime)
 
     def refuse(self, lease: AnswerLease, runtime: Runtime) -> None:
-        """What was loaded can not be shared, and those who wait for it shall not; it ends."""
+        """What was loaded cannot be shared, and those who wait for it shall not; it ends."""
         blob, kept = packed(lease.place, Private(), lease.mark, age=0.0)
         put = Put(lease.place, lease.token, blob, kept)
-        self.send(lambda: self._second.keep([put], runtime), runtime)
+        self._send(lambda: self._second.keep([put], runtime), runtime)
 
     def release(self, lease: AnswerLease | None, runtime: Runtime) -> None:
         """Let others load now."""
         if lease is not None:
             leases = [(lease.place, lease.token)]
-            self.send(lambda: self._second.release(leases, runtime), runtime)
+            self._send(lambda: self._second.release(leases, runtime), runtime)
 
     # Changing
 
-    async def invalidate(self, signals: Sequence[Signal], runtime: Runtime) -> bool:
-        """Delete or expire for everyone; False if that has to be repeated later."""
-        return await self._second.invalidate(signals, runtime)
+    def owe(self, signals: Sequence[Signal]) -> None:
+        """Delete or expire for everyone, before anything else is read from the store here."""
+        self._second.owe(signals)
+
+    async def tell(self, runtime: Runtime) -> bool:
+        """Tell the store what it is owed; False if that has to be repeated later."""
+        return await self._finish(lambda: self._second.repair(runtime), runtime)
+
+    def tell_later(self, runtime: Runtime) -> None:
+        """The same without waiting for it."""
+        self._send(lambda: self._second.repair(runtime), runtime)
 
     def listen(self) -> None:
         """Begin to hear what others change, which has to be before anything is in memory."""
@@ -211,7 +221,7 @@ class SecondAnswers:
 
     # How
 
-    async def finish(self, call: Callable[[], Coroutine[Any, Any, T]], runtime: Runtime) -> T:
+    async def _finish(self, call: Callable[[], Coroutine[Any, Any, T]], runtime: Runtime) -> T:
         """Have it done to its end, in its own time, though the caller may be cancelled."""
         if not isinstance(runtime, ThreadRuntime):
             return await asyncio.shield(self._begin(call))
@@ -221,13 +231,14 @@ class SecondAnswers:
         finally:
             deadline_variable.reset(before)
 
-    def send(self, call: Callable[[], Coroutine[Any, Any, object]], runtime: Runtime) -> None:
+    def _send(self, call: Callable[[], Coroutine[Any, Any, object]], runtime: Runtime) -> None:
         """The same without waiting for it, except in a thread. What goes wrong is no one's."""
-        if not isinstance(runtime, ThreadRuntime):
-            self._begin(call)
-            return
-        with contextlib.suppress(EscalaError):
-            drive(self.finish(call, runtime))
+        if isinstance(runtime, ThreadRuntime):
+            with contextlib.suppress(EscalaError):
+                drive(self._finish(call, runtime))
+        else:
+            with contextlib.suppress(RuntimeError):  # there is no loop any more: leases end alone
+                self._begin(call)
 
     def _begin(self, call: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(call(), context=contextvars.Context())

@@ -198,15 +198,13 @@ class SharedAnswers:
         flight: CacheFlight | None,
         variant: Values | None,
         now: float,
-    ) -> bool:
+    ) -> None:
         """Store it, unless its key has changed since it was asked for; land its flight.
 
         `variant` is None for a load that says nothing about whether others could share it.
-        Returns whether the key had not changed.
         """
         with self._lock:
-            unchanged = self._flights.generation(answer.key) == generation
-            if unchanged:
+            if self._flights.generation(answer.key) == generation:
                 self._storage.put(answer, now=now)
             if variant is not None:
                 if max(answer.windows.fresh, answer.windows.stale) > now:
@@ -216,7 +214,6 @@ class SharedAnswers:
             seats = self._land(flight, Outcome(answer=answer))
         for seat in seats:
             seat.place.unpark()
-        return unchanged
 
     def offer(self, answer: StoredAnswer, *, generation: int, now: float) -> None:
         """Store one that is not fresh while news of it is asked for; unless its key has changed."""

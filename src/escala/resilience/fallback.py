@@ -67,8 +67,8 @@ class Fallback(Policy):
 
     A `with` block has no value to replace: its error is swallowed, and the program goes on behind
     it. Never hides a cancellation, nor `WouldBlock`, which is a mistake in the code. An error in
-    `function` is raised in place of the first. `FellBack` events tell of each answer. It is for
-    code only: in `stack.yaml` the `cache` serves an old answer when its target fails.
+    `function` is raised in place of the first. `FellBack` events tell of each answer. In
+    `stack.yaml` a `fallback` is a fixed answer, and the `cache` has the last good one.
 
     >>> prices = Fallback(value=[])
     >>> @prices

@@ -293,32 +293,38 @@ class Journal:
     def _failed(
         self, batch: list[_Ticket], fresh: dict[int, bytes | None], error: BaseException
     ) -> None:
+        fresh_error: BaseException | None = error
         owed_error: BaseException | None = error
         owner_error: BaseException | None = error
         if isinstance(error, JournalFull):
             # Records that go make room, if they are not held up by those that come.
             with contextlib.suppress(StoreUnavailable):
                 self._file.reclaim()
+            made_room = bool(self._owed)
             owed_error = self._tried(self._owed)
-            owner_error = self._tried({}) if owed_error is not None else None
-        else:
+            owner_error = None if owed_error is None else self._tried({})
+            if made_room and owed_error is None:
+                fresh_error = self._tried(fresh, comes=True)
+        if not isinstance(fresh_error, JournalFull | None):
             # They may be on the disk though no one is told so: they must not come back after
             # what is written later.
             self._owed.update(dict.fromkeys(fresh))
-        for either in (error, owner_error):
-            if isinstance(either, JournalTaken):
-                self._lost = either
+        for each in (fresh_error, owner_error):
+            if isinstance(each, JournalTaken):
+                self._lost = each
         for ticket in batch:
             refused = owner_error
             if ticket.body is not None:
-                refused = error
+                refused = fresh_error
             elif ticket.rows is not None:
                 refused = owed_error
             if refused is not None:
                 ticket.error, ticket.number = again(refused), 0
 
-    def _tried(self, rows: dict[int, bytes | None]) -> BaseException | None:
+    def _tried(self, rows: dict[int, bytes | None], *, comes: bool = False) -> BaseException | None:
         try:
+            if comes and rows:
+                self._file.need_room()
             self._file.write(rows)
         except Exception as error:  # noqa: BLE001  whatever it is, those who wait are told
             return error

@@ -30,7 +30,8 @@ from escala.kernel.wrong_value import WrongValue
 )
 def test_read(given_as: str | float | Lifetime, seconds: float, spread: float) -> None:
     lifetime = Lifetime(given_as)
-    assert (lifetime.seconds, lifetime.spread) == (pytest.approx(seconds), pytest.approx(spread))
+    assert lifetime.seconds == pytest.approx(seconds)
+    assert lifetime.spread == pytest.approx(spread)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_copied_pickled_and_read_again(seconds: float, percent: int) -> None:
     again = Lifetime(lifetime.text)
     assert again.seconds == pytest.approx(lifetime.seconds)
     assert again.spread == pytest.approx(lifetime.spread)
-    for other in (copy.copy(lifetime), pickle.loads(pickle.dumps(lifetime))):
+    for other in (copy.copy(lifetime), pickle.loads(pickle.dumps(lifetime))):  # noqa: S301  our own
         assert other.text == lifetime.text
 
 

@@ -104,7 +104,7 @@ def test_after_a_failure_there_is_no_early_refresh_for_a_while() -> None:
 
 @pytest.mark.parametrize("draw", [0.0, 1e-12, 1e-9])
 def test_no_draw_is_earlier_than_the_window(draw: float) -> None:
-    assert EARLY == pytest.approx(-math.log(1e-9))
+    assert pytest.approx(-math.log(1e-9)) == EARLY
     early = entry(fresh=100.0, took=1.0, early=early_by(1.0, 100.0))
     assert early.until == pytest.approx(BORN + 100 - EARLY)
     assert use(early, early.until - 1e-6, draw=draw) is Use.FRESH

@@ -207,6 +207,18 @@ def test_only_bytes_that_could_be_sent_make_a_batch_due() -> None:
     assert line.queue.due(0.0) == NOW
 
 
+def test_what_is_replaced_behind_another_does_not_change_what_could_be_sent() -> None:
+    line = Line(merge=join)
+    line.put("a", bytes(10), sealed=True)
+    line.put("a", bytes(60))
+    line.put("a", bytes(20))
+    line.put("b", bytes(89))
+    assert line.queue.due(0.0) == 2.0
+    line.put("c", bytes(1))
+    assert line.queue.due(0.0) == NOW
+    assert line.queue.bytes == 180
+
+
 def test_a_key_whose_merge_fails_is_bounded_too() -> None:
     line = Line(merge=join)
     for _ in range(1000):
@@ -384,6 +396,37 @@ def test_a_new_write_takes_a_parked_ones_place() -> None:
     assert line.queue.due(now) == now + 2.0
     assert line.take(now + 2.0) == [("bad", b"new")]
     assert line.fail(now).parked == [], "and has as many tries as any"
+
+
+def test_who_is_tried_again_has_as_many_tries_as_before() -> None:
+    line, now = parked(park_after=3)
+    line.queue.retry_parked(now)
+    for turn in range(3):
+        assert line.keys(now) == ["bad"]
+        assert bool(line.fail(now).parked) is (turn == 2)
+        line.put("other", now=now - 2.0)
+        now = max(now, line.queue.due(now))
+        assert line.keys(now) == ["other"]
+        line.queue.saved()
+        now = now if turn == 2 else max(now, line.queue.due(now))
+
+
+def test_a_success_forgets_the_failures_before_it() -> None:
+    line = Line(park_after=2)
+    line.put("a", b"1")
+    line.keys(2.0)
+    line.fail(2.0)
+    line.keys(3.0)
+    line.put("a", b"2", now=3.0)
+    line.queue.saved()
+    line.put("b", now=3.0)
+    assert line.keys(5.0) == ["a", "b"]
+    line.fail(5.0)
+    assert line.keys(5.0) == ["a"]
+    assert line.fail(5.0).parked == []
+    assert line.keys(5.0) == ["b"]
+    line.queue.saved()
+    assert line.queue.due(5.0) == 6.0, "and the first wait is the shortest"
 
 
 def test_what_is_to_be_merged_waits_behind_a_parked_one() -> None:

@@ -64,7 +64,7 @@ class Slot:
     def __init__(self) -> None:
         self.blob, self.ends, self.expired = b"", 0.0, False
         self.header: Header | None = None
-        self.token: bytes | None = None
+        self.token: bytes | None = None  # and then `until` is 0
         self.until = self.held = 0.0
 
     def look(self, now: float, life: Life) -> Look:
@@ -83,14 +83,14 @@ class Slot:
 
     def lend(self, token: bytes, lease: float, now: float) -> bool:
         """Take the lease, if it is free or the same caller asks again."""
-        if now < self.held or (self.token not in (None, token) and now < self.until):
+        if now < self.held or (self.token != token and now < self.until):
             return False
         self.token, self.until = token, now + lease
         return True
 
     def wait(self, now: float) -> float:
         """Seconds until the lease is free."""
-        return max(0.0, self.until - now) if self.token is not None else 0.0
+        return max(0.0, self.until - now)
 
     def claim(self, token: bytes, lease: float, now: float) -> None:
         """Delete, and take the lease from whoever has it."""

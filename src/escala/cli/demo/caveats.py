@@ -29,6 +29,10 @@ def caveats(figures: dict[str, Any]) -> list[str]:
             )
         if figures[f"{half}.orders_found"] != figures[f"{half}.orders_accepted"]:
             found.append(f"{half}: accepted orders are missing from the database")
+        if figures[f"{half}.stale_pages"]:
+            found.append(f"{half}: pages were shown with a price that was no longer in force")
+        if figures[f"{half}.views_found"] != figures[f"{half}.views_served"]:
+            found.append(f"{half}: views are missing from the database")
         if not figures[f"{half}.stock_agrees"]:
             found.append(f"{half}: what left the stock is not what was ordered")
     if figures["clients"] == 1:

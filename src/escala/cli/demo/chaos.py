@@ -23,7 +23,7 @@ async def chaos(
         says(phase)
         match phase.name:
             case "killed":
-                shop.instances[0].kill()
+                await shop.kill(1)
             case "back":
                 await shop.instances[0].start()
             case "slow":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from escala.cli.demo import orders, stack_file
+from escala.cli.demo import orders, stack_file, views
 from escala.cli.demo.chaos import chaos
 from escala.cli.demo.child import Child
 from escala.cli.demo.http_client import Client
@@ -20,8 +20,10 @@ from escala.cli.demo.outcome import Outcome
 from escala.cli.demo.phases import Phase
 from escala.cli.demo.plan import Planned
 from escala.cli.demo.ports import free_port
+from escala.cli.demo.prices import Editor, Prices
 from escala.cli.demo.progress import Progress
-from escala.cli.demo.shop import Shop
+from escala.cli.demo.shop import Pages, Shop
+from escala.cli.demo.views import Views
 from escala.cli.demo.watch import Event, Sample, Watch
 
 _LEAD = 0.3  # seconds between all being ready and the first request
@@ -37,6 +39,9 @@ class Half(msgspec.Struct, frozen=True, kw_only=True):
     samples: list[Sample] = []
     events: list[Event] = []
     orders: Orders = Orders()
+    pages: Pages = Pages()
+    prices: Prices = Prices()
+    views: Views = Views()
     most_outstanding: int = 0
 
 
@@ -51,7 +56,7 @@ async def run_half(
     progress: Progress,
 ) -> Half:
     """Run it; whatever happens, no process of it is left behind."""
-    shop = Shop(place, work)
+    shop = Shop(place, work, plain=name == "baseline")
     listen, admin = free_port(), free_port()
     file = work / f"{name}.yaml"
     policies = stack_file.write(
@@ -78,16 +83,19 @@ async def run_half(
         stack.push_async_callback(gateway.stop)
         await gateway.start()
         client, status = Client(listen, timeout=PATIENCE), Client(admin, timeout=1.0)
-        stack.push_async_callback(client.close)
-        stack.push_async_callback(status.close)
+        instances = [Client(port, timeout=1.0) for port in shop.ports]
+        for each in (client, status, *instances):
+            stack.push_async_callback(each.close)
 
         start = asyncio.get_running_loop().time() + _LEAD
         load = Load(plan, client)
         watch = Watch(status, start)
+        editor = Editor(shop.database, plan, client, instances, start)
         progress.begin(name, phases, load.outcomes, start)
         try:
             async with asyncio.TaskGroup() as tasks:
-                beside = [tasks.create_task(watch.run()), tasks.create_task(progress.run())]
+                running = (watch.run(), progress.run(), editor.run())
+                beside = [tasks.create_task(work) for work in running]
                 breaking = tasks.create_task(chaos(shop, phases, start, progress.phase))
                 await load.run(start)
                 await breaking
@@ -96,6 +104,7 @@ async def run_half(
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         await watch.look()
+        pages = await shop.pages()
     return Half(
         name=name,
         policies=policies,
@@ -104,5 +113,8 @@ async def run_half(
         samples=watch.samples,
         events=watch.events,
         orders=orders.compare(shop.database, load.outcomes),
+        pages=pages,
+        prices=editor.found(load.outcomes),
+        views=views.compare(shop.database, load.outcomes),
         most_outstanding=load.most_outstanding,
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from escala.cli.demo.http_client import LOOPBACK, Client, Reply, request_bytes
 from escala.cli.demo.outcome import Outcome
 from escala.cli.demo.plan import Planned
+from escala.cli.demo.prices import cents_on
 from escala.kernel.runtime import colours
 
 PATIENCE = 4.0  # seconds after which a client gives up
@@ -84,5 +85,7 @@ class Load:
             rejected=reply.rejected,
             error=reply.error,
             late=late,
+            path=planned.path,
+            cents=cents_on(reply.body) if planned.kind == "product" else None,
         )
         self.outcomes.append(outcome)

@@ -26,6 +26,8 @@ class Outcome(NamedTuple):
     rejected: str = ""
     error: str = ""
     late: float = 0.0  # how much later than due it was sent
+    path: str = ""
+    cents: int | None = None  # the price that a product's page showed
 
     @property
     def admitted(self) -> bool:
@@ -41,6 +43,11 @@ class Outcome(NamedTuple):
     def failed(self) -> bool:
         """Whether it was admitted and not served."""
         return not self.rejected and not self.ok
+
+    @property
+    def sent(self) -> float:
+        """When it was sent."""
+        return self.at + self.late
 
     @property
     def reads(self) -> bool:

@@ -46,6 +46,15 @@ ROWS = (
     Row("refused by a policy", "refused", count),
     Row("orders accepted", "orders_accepted", count),
     Row("orders found afterwards", "orders_found", count),
+    Row("pages asked of the shop", "pages_asked", count),
+    Row("  read from its database", "pages_read", count),
+    Row("  from its cache", "pages_cached", percent),
+    Row("prices changed", "prices_changed", count),
+    Row("  pages looked at after a change", "pages_seen", count),
+    Row("  pages with an old price", "stale_pages", count),
+    Row("views", "views_served", count),
+    Row("  found in the database afterwards", "views_found", count),
+    Row("  writes to the database for them", "view_writes", count),
 )
 
 

@@ -16,9 +16,17 @@ from escala.cli.demo.ports import free_port
 from escala.errors import ConfigError, Unavailable
 
 INSTANCES = 3
+_OK = 200
 # The shop stands for other machines: it yields to the gateway and to the load generator, which
 # would not share a core with it in real life. The same in both halves.
 _NICE = 5
+
+
+class Pages(msgspec.Struct, frozen=True, kw_only=True):
+    """How many pages the shop was asked for, and how many of these it read from its database."""
+
+    asked: int = 0
+    read: int = 0
 
 
 def find_shop(given: Path | None) -> Path:
@@ -41,14 +49,19 @@ def find_shop(given: Path | None) -> Path:
 
 
 class Shop:
-    """Three processes of the shop at `place`, on a database freshly filled."""
+    """Three processes of the shop at `place`, on a database freshly filled.
 
-    def __init__(self, place: Path, work: Path) -> None:
+    `plain`: without the shop's own cache and write-behind.
+    """
+
+    def __init__(self, place: Path, work: Path, *, plain: bool = False) -> None:
         self._name, self._database = place.name, work / "shop.sqlite3"
         self._environment = {
             "SHOP_FAULTS": "1",
+            "SHOP_PLAIN": "1" if plain else "0",
             "PYTHONPATH": os.pathsep.join([str(place.parent), os.environ.get("PYTHONPATH", "")]),
         }
+        self._pages = Pages()  # of instances that are no more
         self.ports = [free_port() for _ in range(INSTANCES)]
         self.instances = [
             Child(
@@ -91,6 +104,29 @@ class Shop:
     async def stop(self) -> None:
         """Stop all instances."""
         await asyncio.gather(*(instance.stop() for instance in self.instances))
+
+    async def kill(self, number: int) -> None:
+        """SIGKILL to instance `number` (from 1)."""
+        self._pages = await self._with(self._pages, self.ports[number - 1])
+        self.instances[number - 1].kill()
+
+    async def pages(self) -> Pages:
+        """What all instances say of their pages, the killed one included."""
+        pages = self._pages
+        for port in self.ports:
+            pages = await self._with(pages, port)
+        return pages
+
+    async def _with(self, pages: Pages, port: int) -> Pages:
+        client = Client(port, timeout=5.0)
+        try:
+            reply = await client.ask("GET", "/stats")
+        finally:
+            await client.close()
+        if reply.status != _OK:
+            return pages
+        more = msgspec.json.decode(reply.body, type=Pages)
+        return Pages(asked=pages.asked + more.asked, read=pages.read + more.read)
 
     async def fault(self, number: int, *, slow: float = 0.0, errors: float = 0.0) -> None:
         """Make instance `number` (from 1) slow or wrong; without either, well again."""
