@@ -51,6 +51,8 @@ class Shop:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        if self._views is not None:
+            await self._views.open()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         # Before the answer: once it has that, the server ends the process.

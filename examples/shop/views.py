@@ -31,7 +31,11 @@ class Views:
             flush="2s",
             drain="3s",
             name="views",
-        ).open()  # and save what an instance that was killed has left in its journal
+        )
+
+    async def open(self) -> None:
+        """Save what this instance left in its journal when it was killed."""
+        await self._behind.aopen()
 
     async def count(self, number: int) -> None:
         """Count a view, and return when it cannot be lost any more."""

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.caching.stepped_threads import SteppedThreads
+
 from escala.caching import Cache
 from escala.caching.value_store import Found, Put, Signal
 from escala.errors import DeadlineExceeded, StoreUnavailable
@@ -78,6 +80,39 @@ class Rough:
         await self._rough(lambda: self.inner.invalidate(signals, runtime, hold=hold), runtime)
 
 
+LOADS = (
+    "find",
+    "board",
+    "take_off",
+    "overtake",
+    "join",
+    "part",
+    "stay",
+    "leave",
+    "give_up",
+    "fits",
+)
+LANDS = ("land", "refuse", "forget", "offer", "rescue", "look_up", "found")
+ENTRANCES = (*LOADS, *LANDS, "drop", "invalidate", "invalidate_all")
+
+
+def stepped(owner: Any, names: Sequence[str], stage: SteppedThreads) -> None:
+    """Let another thread go first wherever one comes to a lock."""
+
+    def entered(name: str) -> Any:
+        enter = getattr(owner, name)
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            if not owner.lock._is_owned():
+                stage.step()
+            return enter(*args, **kwargs)
+
+        return method
+
+    for name in names:
+        setattr(owner, name, entered(name))
+
+
 class Node:
     """One cache with its memo and its batch, and the versions below which it may give nothing."""
 
@@ -129,6 +164,10 @@ class Scene:
             second = cache._levels.second
             if second is not None:
                 second.store = Rough(second.store, self)
+            if isinstance(runtime, SteppedThreads):
+                stepped(cache._levels.first, ENTRANCES, runtime)
+                if second is not None:
+                    stepped(second, ("owe", "repair"), runtime)
             self.nodes.append(Node(cache, self))
 
     # Chance
@@ -232,7 +271,7 @@ class Scene:
             await self._call(node.through[key], "set", f"user:{key}", version[key])
             self._promised(self.nodes if not self.plan.breaks else [node], version)
             return
-        if how != "delete" and not soft:
+        if how != "delete":
             self.database[key] += 1
             await self.runtime.sleep(self.nap())
         version = dict(self.database)

@@ -117,7 +117,8 @@ class SteppedThreads(ThreadRuntime):
 
     def step(self) -> None:
         """Give up the turn: another thread may go first."""
-        self.wait(None, 0.0)
+        if getattr(self.here, "thread", None) is not None:
+            self.wait(None, 0.0)
 
     def parker(self) -> Parker:
         return Place(self)

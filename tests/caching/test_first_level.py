@@ -213,10 +213,11 @@ def test_an_error_leaves_what_was() -> None:
 def test_what_was_written_takes_the_place_of_what_was_even_if_someone_else_loads_by_now() -> None:
     first = FirstLevel(L1(10))
     kept(first, made("old"))
-    flight = first.take_off("k")
-    first.take_off("k")
+    flight, other = first.take_off("k"), first.take_off("k")
     first.wrote(flight, Landing(made("new")), now=1)
     assert value(first, 1) is None
+    first.land(other, Landing(made("old")), now=1)
+    assert value(first, 1) is None, "it may have found that before the new one was written"
     first.wrote(first.take_off("k"), Landing(made("newer")), now=2)
     assert value(first, 2) == "newer"
     first.wrote(first.take_off("k"), Landing(made("newest")), now=3, keep=False)
@@ -554,14 +555,15 @@ def test_a_waiter_that_woke_by_itself_gives_up_its_seat_or_keeps_it_elsewhere() 
     flight, seat = led(first), board(first).seat
     assert seat is not None
     other = Spot()
-    assert first.stay(seat, other) is Part.WAIT
-    assert (seat.place, len(flight)) == (other, 1)
+    first.stay(seat, other)
+    assert (seat.place, len(flight), other.woken) == (other, 1, False)
     assert first.part(flight, seat) is Part.WAIT
     assert len(flight) == 0
     again = first.join(flight, Spot())
     first.land(flight, Landing(made()), now=1)
-    assert (first.part(flight, again), first.stay(again, other)) == (Part.TAKE, Part.TAKE)
-    assert again.place is not other
+    assert first.part(flight, again) is Part.TAKE
+    first.stay(again, other)
+    assert other.woken, "it was called while it was not looking"
 
 
 def test_a_forked_child_keeps_entries_and_no_loads() -> None:

@@ -22,10 +22,10 @@ from tests.caching.stepped_threads import SteppedThreads
 from escala.kernel.runtime import colours, drive
 from escala.testing import VirtualRuntime
 
-EXAMPLES, SEEDS = 60, 7  # in each of 24 places: 10,080
+EXAMPLES, SEEDS = 140, 3  # in each of 24 places: 10,080
 
 READS = ("get", "get", "memo", "memo", "entry", "look", "look", "batch", "refresh")
-WRITES = ("write", "write", "write", "set", "set", "through", "delete", "expire")
+WRITES = ("write", "write", "write", "set", "set", "through", "delete", "expire", "expire")
 TIMES: tuple[dict[str, Any], ...] = (
     {"l1_ttl": "50ms"},
     {"stale_while_revalidate": "1s"},
@@ -47,8 +47,8 @@ steps = st.lists(
         st.integers(0, 1),
         st.sampled_from((0.0, 0.0, 0.01, 0.05, 0.1, 0.4, 0.7)),
     ),
-    min_size=5,
-    max_size=16,
+    min_size=6,
+    max_size=18,
 )
 plans = st.tuples(st.sampled_from(TIMES), st.booleans(), st.booleans())
 

@@ -28,7 +28,8 @@ class Script:
         self.closed = 0
         self.hung_up = threading.Event()
 
-    def __call__(self) -> Script:
+    def __call__(self, bound: float) -> Script:
+        assert bound == Told.bound
         self.now = self.left.pop(0) if self.left else [None, None]
         return self
 
@@ -58,6 +59,8 @@ class Script:
 
 
 class Told:
+    bound = 0.7
+
     def __init__(self) -> None:
         self.words: queue.Queue[str] = queue.Queue()
 

@@ -74,6 +74,8 @@ class Told:
 class Nobody:
     """An ear."""
 
+    bound = 1.0
+
     def heard(self, signals: list[Signal]) -> None: ...
 
     def lost(self) -> None: ...

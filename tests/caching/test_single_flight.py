@@ -172,6 +172,13 @@ async def _refreshed(cache: Cache, source: Source) -> Any:
     return await one.arefresh()
 
 
+async def _written(cache: Cache) -> None:
+    async def save(key: str, value: str) -> None:
+        await colours.loop.sleep(0.01)
+
+    await cache.write_through(save).aset("k", "set")
+
+
 VICTIMS: dict[str, Victim] = {
     "get": lambda cache, source: cache.aget("k", source.later),
     "look": lambda cache, _: cache.aget("k"),
@@ -183,6 +190,7 @@ VICTIMS: dict[str, Victim] = {
     "delete tag": lambda cache, _: cache.adelete(tag="t"),
     "expire": lambda cache, _: cache.aexpire("k"),
     "clear": lambda cache, _: cache.aclear(),
+    "write through": lambda cache, _: _written(cache),
 }
 
 
@@ -228,6 +236,34 @@ async def _late(cache: Cache, source: Source) -> Any:
     return await cache.aget("k", source.later, tags=["t"])
 
 
+@pytest.mark.parametrize("at", [step / 200 for step in range(13)])
+@in_virtual_time
+async def test_a_write_through_that_is_cancelled_leaves_nothing_older_than_the_source(
+    world: VirtualRuntime, at: float
+) -> None:
+    place, rows = shared(), {"k": "old"}
+    cache, other = (slow(Cache("c", l2=place)) for _ in range(2))
+
+    async def save(key: str, value: str) -> None:
+        await colours.loop.sleep(0.005)
+        rows[key] = value
+        await colours.loop.sleep(0.005)
+
+    async def load() -> str:
+        return rows["k"]
+
+    assert [await each.aget("k", load) for each in (cache, other)] == ["old", "old"]
+    await colours.loop.sleep(1)
+    writing = asyncio.create_task(cache.write_through(save).aset("k", "new"))
+    await colours.loop.sleep(at + 0.001)
+    writing.cancel()
+    await asyncio.wait({writing})
+    assert await cache.aget("k", load) == rows["k"]
+    assert await other.aget("k", load) == rows["k"]
+    await colours.loop.sleep(1)
+    nothing_is_left(cache, other)
+
+
 @in_virtual_time
 async def test_who_waits_for_a_set_that_is_cancelled_asks_the_source(world: VirtualRuntime) -> None:
     cache, source = slow(made(two=True)), Source()
@@ -270,6 +306,33 @@ async def test_what_is_deleted_is_gone_here_before_the_second_level_has_heard(
     await colours.loop.sleep(0.001)
     assert cache._levels.first.find("k", now=world.now()) is None
     assert await deleting
+
+
+@pytest.mark.parametrize("what", ["key", "tag", "clear"])
+@pytest.mark.parametrize("at", [step / 200 for step in range(8)])
+@in_virtual_time
+async def test_what_is_read_while_the_second_level_has_yet_to_hear_is_not_kept(
+    world: VirtualRuntime, what: str, at: float
+) -> None:
+    cache, row = slow(made(two=True), nap=0.02), Source("old", "new")
+    await cache.aget("k", row.later, tags=["t"])
+    await colours.loop.sleep(1)
+    if what == "key":
+        deleting = asyncio.create_task(cache.adelete("k"))
+    elif what == "tag":
+        deleting = asyncio.create_task(cache.adelete(tag="t"))
+    else:
+        deleting = asyncio.create_task(cache.aclear())
+    await colours.loop.sleep(at + 0.001)
+    meanwhile = asyncio.create_task(cache.aget("k", row.later, tags=["t"]))
+    looking = asyncio.create_task(cache.aget("k"))
+    assert await deleting
+    assert await cache.aget("k", row.later, tags=["t"]) == "new"
+    assert await meanwhile in ("old", "new")
+    assert await looking in ("old", None)
+    await colours.loop.sleep(1)
+    assert await cache.aget("k") == "new"
+    nothing_is_left(cache)
 
 
 # Waiting
@@ -353,6 +416,32 @@ async def test_a_batch_that_fails_leaves_the_flights_of_others_alone(
 
 
 # Threads, one step at a time
+
+
+@pytest.mark.parametrize("what", ["key", "tag", "clear"])
+def test_what_slips_in_before_the_second_level_is_told_is_not_kept(
+    world: VirtualRuntime, what: str
+) -> None:
+    cache, source = made(two=True), Source("old", "new")
+    cache.get("k", source.now, tags=["t"])
+    second, seen = cache._levels.second, []
+    assert second is not None
+    owe = second.owe
+
+    def interrupted(*args: Any) -> None:
+        seen.append(cache.get("k", source.now, tags=["t"]))
+        owe(*args)
+
+    second.owe = interrupted  # type: ignore[assignment]
+    match what:
+        case "key":
+            cache.delete("k")
+        case "tag":
+            cache.delete(tag="t")
+        case _:
+            cache.clear()
+    assert seen == ["old"], "it asked before"
+    assert cache.get("k", source.now, tags=["t"]) == "new"
 
 
 seeds = pytest.mark.parametrize("seed", range(20))

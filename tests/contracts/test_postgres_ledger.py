@@ -286,6 +286,9 @@ def test_a_role_that_may_not_create(server: PostgresServer) -> None:
         ("node=2", "lease, "),
         ("node=2", "; found 'node' (did you mean 'nodes'?)"),
         ("connect_timeout=", "connect_timeout: expected a whole number, found ''"),
+        ("connections=0", "connections: expected a whole number from 1 to 1000, found '0'"),
+        ("connections=1001", "connections: expected a whole number from 1 to 1000, found '1001'"),
+        ("connection=2", "connect_timeout, connections, "),
     ],
 )
 def test_a_parameter_that_is_wrong(query: str, said: str) -> None:
@@ -294,6 +297,34 @@ def test_a_parameter_that_is_wrong(query: str, said: str) -> None:
     assert str(caught.value).startswith("rate_limit: store: ")
     assert said in str(caught.value)
     assert "secret@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("query", "most"), [("", 8), ("?connections=2", 2)])
+def test_no_more_connections_than_are_allowed(
+    server: PostgresServer, name: str, query: str, most: int
+) -> None:
+    with psycopg.connect(server.url, autocommit=True) as link:
+        link.execute(f"CREATE ROLE few{most} LOGIN SUPERUSER")
+    url = server.url.replace("escala@", f"few{most}@")
+    limiter = TokenBucket("1000000/s", store=url + query, name=name)
+    away: list[bool] = []
+
+    def ask() -> None:
+        away.extend(limiter.acquire().away for _ in range(40))
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    used = 0
+    with psycopg.connect(server.url, autocommit=True) as link:
+        while any(thread.is_alive() for thread in threads):
+            count = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
+            row = link.execute(count, [f"few{most}"]).fetchone()
+            assert row is not None
+            used = max(used, row[0])
+    assert used <= most
+    assert away == [False] * 640
+    limiter.close()
 
 
 def test_what_libpq_knows_is_passed_on(server: PostgresServer) -> None:
@@ -360,6 +391,35 @@ def test_a_server_that_is_killed_and_comes_back(own: PostgresServer) -> None:
     assert drive(ledger.take("k", 1, thread))[0].allowed, (
         "an idle connection that ended is no error"
     )
+    ledger.close()
+
+
+def test_a_table_that_someone_drops_is_made_again(own: PostgresServer) -> None:
+    ledger = PostgresLedger(own.url, plan("token_bucket", "a", (9, 3600.0)))
+    threads = [
+        threading.Thread(target=lambda: drive(ledger.take("k", 1, colours.thread)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with psycopg.connect(own.url, autocommit=True) as link:
+        link.execute("DROP TABLE escala_limits CASCADE")
+    with pytest.raises(StoreUnavailable, match='relation "escala_limits" does not exist'):
+        drive(ledger.take("k", 1, colours.thread))
+    assert drive(ledger.take("k", 1, colours.thread))[0].remaining == 8
+    ledger.close()
+
+
+def test_a_primary_that_has_become_a_standby_is_left(own: PostgresServer) -> None:
+    ledger = PostgresLedger(own.url, plan("token_bucket", "a", (9, 3600.0)))
+    drive(ledger.take("k", 1, colours.thread))
+    ((_, connection),) = ledger._link._idle
+    connection.exec_(b"SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable, match="read-only transaction"):
+        drive(ledger.take("k", 1, colours.thread))
+    assert drive(ledger.take("k", 1, colours.thread))[0].remaining == 7
     ledger.close()
 
 

@@ -33,10 +33,15 @@ from escala.errors import ConfigError, StoreUnavailable
 pytestmark = pytest.mark.live
 
 
+BOUND = 0.2
+
+
 class TestSqliteValues(ValueStoreContract):
+    bound = BOUND
+
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
-        return f"sqlite:///{tmp_path}/cache.db?bound=200ms"
+        return f"sqlite:///{tmp_path}/cache.db"
 
     @pytest.fixture
     def opened(self, url: str) -> Open:
@@ -68,7 +73,7 @@ class File:
     """A file of the test's own, and what is in it."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.url = path, f"sqlite:///{path}?bound=200ms"
+        self.path, self.url = path, f"sqlite:///{path}"
 
     def talker(self, writer: str) -> Talker:
         return Talker(open_value_store(self.url, "c", writer), as_thread)
@@ -161,7 +166,7 @@ def test_what_is_over_goes(one: Talker, file: File) -> None:
 
 def test_a_file_that_can_not_be_opened_is_away(tmp_path: Path) -> None:
     store = open_value_store(f"sqlite:///{tmp_path}/none/cache.db", "c", "a1")
-    ear = Listening()
+    ear = Listening(BOUND)
     store.listen(ear)
     with pytest.raises(StoreUnavailable, match="unable to open"):
         Talker(store, as_thread).look()
@@ -175,7 +180,7 @@ def test_who_was_away_for_too_long_has_missed_something(
     one: Talker, two: Talker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_life, "_REMEMBERED", 3)
-    ear = Listening()
+    ear = Listening(BOUND)
     two.store.listen(ear)
     until(lambda: ear.hears)
     one.load()
@@ -193,7 +198,7 @@ def test_who_was_away_for_too_long_has_missed_something(
 def test_after_a_restart_of_the_machine_nothing_is_valid(
     one: Talker, two: Talker, file: File
 ) -> None:
-    ear = Listening()
+    ear = Listening(BOUND)
     two.store.listen(ear)
     one.load("ann", "t")
     two.invalidate(tag("t", soft=True))
@@ -209,7 +214,7 @@ def test_after_a_restart_of_the_machine_nothing_is_valid(
 
 
 def test_a_forked_child_hears_with_an_ear_of_its_own(file: File) -> None:
-    told = lines_of_a_fork(file.url)
+    told = lines_of_a_fork(file.url, BOUND)
     assert told["child"] == ["lost", "asks", "regained", "theirs"]
     assert [each for each in told["parent"] if each != "regained"] == ["lost", "theirs"]
     assert file.run("PRAGMA integrity_check") == [("ok",)]
@@ -218,7 +223,7 @@ def test_a_forked_child_hears_with_an_ear_of_its_own(file: File) -> None:
 def test_its_url_is_checked() -> None:
     for url, why in {
         "sqlite://": "expected a file",
-        "sqlite:///a.db?bound=x": "bound: expected a duration above zero",
+        "sqlite:///a.db?bound=1s": "bound",
         "sqlite:///a.db?events=pubsub": "events",
     }.items():
         with pytest.raises(ConfigError, match=why) as caught:

@@ -83,7 +83,8 @@ def blob_of(
 class Listening:
     """An ear that writes down what it hears."""
 
-    def __init__(self) -> None:
+    def __init__(self, bound: float = 1.0) -> None:
+        self.bound = bound
         self.signals: list[Signal] = []
         self.turns: list[str] = []
 
@@ -172,6 +173,7 @@ def say(*words):
     os.write(1, (" ".join([me, *words]) + chr(10)).encode())
 
 class Ear:
+    bound = float(sys.argv[2])
     def heard(self, signals):
         say(*[signal.name for signal in signals])
     def lost(self):
@@ -202,9 +204,13 @@ store.close()
 """
 
 
-def lines_of_a_fork(url: str) -> dict[str, list[str]]:
+def lines_of_a_fork(url: str, bound: float = 1.0) -> dict[str, list[str]]:
     ran = subprocess.run(
-        [sys.executable, "-c", FORKS, url], capture_output=True, text=True, check=True, timeout=20
+        [sys.executable, "-c", FORKS, url, str(bound)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
     )
     assert ran.stderr == ""
     lines = [line.split() for line in ran.stdout.splitlines()]
@@ -213,6 +219,8 @@ def lines_of_a_fork(url: str) -> dict[str, list[str]]:
 
 class ValueStoreContract:
     """`opened`, which opens a store for a writer, is the subclass's fixture."""
+
+    bound = 1.0  # of the ears
 
     def forget(self, store: Any) -> None:
         """Have the engine lose its memory of invalidations."""
@@ -626,7 +634,7 @@ class ValueStoreContract:
         assert two.look().blob == blob_of("ann", found.mark, payload=payload)
 
     def test_the_others_hear_of_it(self, one: Talker, two: Talker) -> None:
-        mine, other = Listening(), Listening()
+        mine, other = Listening(self.bound), Listening(self.bound)
         one.store.listen(mine)
         two.store.listen(other)
         until(lambda: mine.hears and other.hears, "both ears")
@@ -659,7 +667,7 @@ class ValueStoreContract:
     def test_the_others_hear_of_what_is_stored_if_they_are_to(
         self, one: Talker, two: Talker
     ) -> None:
-        mine, other = Listening(), Listening()
+        mine, other = Listening(self.bound), Listening(self.bound)
         one.store.listen(mine)
         two.store.listen(other)
         until(lambda: mine.hears and other.hears, "both ears")
@@ -677,7 +685,7 @@ class ValueStoreContract:
         assert mine.signals == []
 
     def test_caches_of_other_names_do_not_meet(self, one: Talker, elsewhere: Talker) -> None:
-        other = Listening()
+        other = Listening(self.bound)
         elsewhere.store.listen(other)
         until(lambda: other.hears, "the ear")
         elsewhere.load("ann", "t")
@@ -691,7 +699,7 @@ class ValueStoreContract:
         assert (other.signals, other.turns) == ([], turns)
 
     def test_who_has_closed_hears_nothing(self, one: Talker, two: Talker) -> None:
-        other = Listening()
+        other = Listening(self.bound)
         two.store.listen(other)
         until(lambda: other.hears, "the ear")
         two.store.close()
@@ -717,7 +725,7 @@ class ValueStoreContract:
                 super().heard(signals)
                 raise ZeroDivisionError
 
-        other = Failing()
+        other = Failing(self.bound)
         two.store.listen(other)
         until(lambda: other.hears, "the ear")
         one.invalidate(key("bob"))

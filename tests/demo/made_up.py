@@ -10,7 +10,10 @@ from escala.cli.demo.orders import Orders
 from escala.cli.demo.outcome import Outcome
 from escala.cli.demo.phases import schedule
 from escala.cli.demo.plan import make_plan
+from escala.cli.demo.prices import Prices
+from escala.cli.demo.shop import Pages
 from escala.cli.demo.traffic import Traffic
+from escala.cli.demo.views import Views
 from escala.cli.demo.watch import Event, Sample
 
 
@@ -28,6 +31,9 @@ def half(
     events: Sequence[Event] = (),
     seconds: float = 20.0,
     orders: Orders | None = None,
+    pages: Pages | None = None,
+    prices: Prices | None = None,
+    views: Views | None = None,
 ) -> Half:
     return Half(
         name=name,
@@ -36,4 +42,7 @@ def half(
         samples=list(samples),
         events=list(events),
         orders=orders or Orders(),
+        pages=pages or Pages(),
+        prices=prices or Prices(),
+        views=views or Views(),
     )

@@ -8,7 +8,10 @@ from tests.demo.made_up import half, traffic
 from escala.cli.demo.figures import figures, of_half, success
 from escala.cli.demo.outcome import Outcome
 from escala.cli.demo.percentile import percentile
+from escala.cli.demo.prices import Prices
 from escala.cli.demo.rows import ROWS, milliseconds, percent, shown
+from escala.cli.demo.shop import Pages
+from escala.cli.demo.views import Views
 
 REQUIRED = {
     "stack.success",
@@ -23,6 +26,13 @@ REQUIRED = {
     "stack.cache_hits",
     "stack.retries",
     "stack.refused",
+    "stack.pages_asked",
+    "stack.pages_read",
+    "stack.pages_cached",
+    "stack.stale_pages",
+    "stack.views_served",
+    "stack.views_found",
+    "stack.view_writes",
 }
 
 
@@ -82,6 +92,21 @@ def test_the_surge_and_the_calm_are_told_apart() -> None:
 def test_posts_are_no_failed_gets() -> None:
     flat = of_half(half("stack", outcomes=[outcome(method="POST", status=500)]))
     assert (flat["failed"], flat["failed_get"]) == (1, 0)
+
+
+def test_what_the_shop_spared_its_database() -> None:
+    flat = of_half(
+        half(
+            "stack",
+            pages=Pages(asked=200, read=50),
+            prices=Prices(changed=4, seen=30, stale=2),
+            views=Views(served=9, found=8, unconfirmed=7, saves=3),
+        )
+    )
+    assert (flat["pages_asked"], flat["pages_read"], flat["pages_cached"]) == (200, 50, 0.75)
+    assert (flat["prices_changed"], flat["pages_seen"], flat["stale_pages"]) == (4, 30, 2)
+    views = [flat[f"views_{word}"] for word in ("served", "found", "unconfirmed")]
+    assert (views, flat["view_writes"]) == ([9, 8, 7], 3)
 
 
 @pytest.mark.parametrize("outcomes", [[], [outcome()], [outcome(status=502)]])

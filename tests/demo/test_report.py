@@ -13,12 +13,15 @@ from tests.demo.made_up import half, traffic
 from escala.cli.demo.figures import figures
 from escala.cli.demo.half import Half
 from escala.cli.demo.outcome import Outcome
+from escala.cli.demo.prices import Prices
 from escala.cli.demo.report import series, svg
 from escala.cli.demo.report.latency import span
 from escala.cli.demo.report.page import page
+from escala.cli.demo.shop import Pages
+from escala.cli.demo.views import Views
 from escala.cli.demo.watch import Event, Sample
 
-CHARTS = 5
+CHARTS = 6
 VOID = {"meta", "link", "br", "img", "input"}
 
 
@@ -117,6 +120,34 @@ def test_everything_failed() -> None:
     assert "With the stack: 400." in html
 
 
+def test_what_the_database_was_spared_is_drawn_and_said() -> None:
+    plain = half("baseline", pages=Pages(asked=4000, read=4000), views=Views(served=7, saves=7))
+    spared = half(
+        "stack",
+        pages=Pages(asked=1000, read=250),
+        prices=Prices(changed=9, seen=1234, stale=3),
+        views=Views(served=432, found=431, saves=32),
+    )
+    html = made(plain, spared)
+    assert "<strong>3 of 1,234</strong><span>without: 0 of 0</span>" in html
+    assert "431 of 432 were in the database afterwards" in html
+    one, other = drawings(html)[-2:]
+    assert [numbers(one), numbers(other)] == [
+        ["4,000", "4,000", "7", "7"],
+        ["1,000", "250", "432", "32"],
+    ]
+    widths = [float(box.attrib["width"]) for box in other.iterfind(".//{*}rect")]
+    assert widths == pytest.approx([72, 18, 31.1, 2.3], abs=0.1)
+
+
+def numbers(drawing: ET.Element) -> list[str]:
+    return [
+        text.text or ""
+        for text in drawing.iterfind(".//{*}text")
+        if "strong" in text.attrib["class"]
+    ]
+
+
 def test_foreign_text_is_escaped() -> None:
     html = made(busy("stack"))
     assert "<script>" not in html
@@ -126,7 +157,7 @@ def test_foreign_text_is_escaped() -> None:
 def test_no_drawing_leaves_its_frame() -> None:
     for drawing in drawings(made(busy("baseline"), busy("stack"))):
         _, _, width, height = map(float, drawing.attrib["viewBox"].split())
-        for box in drawing.iter("{*}rect"):
+        for box in drawing.iterfind(".//{*}rect"):
             x, y, w, h = (float(box.attrib[key]) for key in ("x", "y", "width", "height"))
             assert -0.2 <= x <= x + w <= width + 0.2
             assert -0.2 <= y <= y + h <= height + 0.2

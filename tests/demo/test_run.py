@@ -7,15 +7,17 @@ import pytest
 import yaml
 from tests.demo.made_up import half, traffic
 
-from escala.cli.demo import orders, stack_file
+from escala.cli.demo import orders, stack_file, views
 from escala.cli.demo.caveats import caveats
 from escala.cli.demo.figures import figures
 from escala.cli.demo.options import parse
 from escala.cli.demo.orders import Orders
 from escala.cli.demo.outcome import Outcome
 from escala.cli.demo.ports import HIGHEST, LOWEST, free_port
+from escala.cli.demo.prices import Prices
 from escala.cli.demo.run import main
 from escala.cli.demo.shop import find_shop
+from escala.cli.demo.views import Views
 from escala.cli.demo.watch import sample
 from escala.errors import ConfigError
 
@@ -118,6 +120,39 @@ def test_orders_are_looked_up_by_key(database: Path) -> None:
     assert orders.compare(database, outcomes) == Orders(
         sent=4, accepted=2, found=1, unconfirmed=1, stock_agrees=True
     )
+
+
+def viewed(number: int, status: int = 200, method: str = "GET", cache: str = "miss") -> Outcome:
+    path = f"/api/stock/{number}"
+    return Outcome(0, 0.01, method, "stock", status=status, path=path, cache=cache)
+
+
+def test_views_are_compared_product_by_product(database: Path) -> None:
+    with sqlite3.connect(database) as db:
+        db.execute(
+            "INSERT INTO view VALUES (1, '9001', 2, 7), (1, '9002', 1, 3), (2, '9001', 5, 8)"
+        )
+        db.execute("INSERT INTO view_saves VALUES ('9001', 4), ('9002', 1)")
+    db.close()
+    outcomes = [
+        *[viewed(1)] * 4,  # one more than are counted
+        *[viewed(2)] * 3,  # two fewer: their answers did not arrive
+        viewed(3),
+        *(viewed(4, status=0), viewed(4, status=503), viewed(4, method="HEAD")),
+        viewed(4, cache="hit"),
+    ]
+    assert views.compare(database, outcomes) == Views(served=8, found=6, unconfirmed=2, saves=5)
+    assert views.compare(database, []) == Views(served=0, found=0, unconfirmed=8, saves=5)
+
+
+def test_lost_views_and_old_prices_are_not_passed_over() -> None:
+    bad = half("stack", prices=Prices(seen=9, stale=1), views=Views(served=2, found=1))
+    said = caveats(figures(traffic(), None, bad))
+    assert any("price that was no longer in force" in line for line in said)
+    assert any("views are missing" in line for line in said)
+    good = half("stack", prices=Prices(seen=9), views=Views(served=2, found=2, unconfirmed=1))
+    said = caveats(figures(traffic(), None, good))
+    assert not [line for line in said if "price" in line or "views" in line]
 
 
 def test_a_lost_order_is_not_passed_over() -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import os
 import sqlite3
+import subprocess
+import sys
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,12 @@ import pytest
 from shop.app import Shop
 from shop.database import Busy, Database
 from shop.seed import seed
+from shop.views import Views
+from tests.demo.conftest import EXAMPLES
 
+from escala.caching import Write
 from escala.cli.demo import shop_urls
+from escala.cli.demo.prices import cents_on
 from escala.kernel.runtime import colours
 from escala.testing import VirtualRuntime
 
@@ -40,13 +48,13 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shop(filled: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     monkeypatch.setenv("SHOP_FAULTS", "1")
-    with contextlib.closing(Shop(filled)) as opened:
+    with closing(Shop(filled)) as opened:
         yield opened
 
 
 @pytest.fixture
 def database(filled: Path) -> Iterator[Database]:
-    with contextlib.closing(Database(filled)) as opened:
+    with closing(Database(filled)) as opened:
         yield opened
 
 
@@ -70,7 +78,12 @@ def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(shop(scope, receive, send))
+    async def served() -> None:
+        await shop(scope, receive, send)
+        # What was loaded is stored behind the answer's back.
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+    asyncio.run(served())
     return Reply(sent)
 
 
@@ -181,7 +194,7 @@ def test_without_the_switch_there_are_no_faults(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SHOP_FAULTS", raising=False)
-    with contextlib.closing(Shop(filled)) as shop:
+    with closing(Shop(filled)) as shop:
         assert ask(shop, "POST", "/faults", b'{"errors": 1}').status == 405
 
 
@@ -224,3 +237,216 @@ def test_the_shop_has_every_page_that_traffic_asks_for(shop: Shop) -> None:
     for rank in range(1, 33):
         _, path = shop_urls.page(rank)
         assert ask(shop, "GET", path).status == 200
+
+
+@pytest.fixture
+def others(filled: Path) -> Iterator[list[Shop]]:
+    """Two more instances of the same shop."""
+    with closing(Shop(filled, "2")) as second, closing(Shop(filled, "3")) as third:
+        yield [second, third]
+
+
+def stats(shop: Shop) -> tuple[int, int]:
+    found = ask(shop, "GET", "/stats").json()
+    return found["asked"], found["read"]
+
+
+def change(shop: Shop, number: int, cents: int, version: int) -> Reply:
+    body = json.dumps({"cents": cents, "version": version}).encode()
+    return ask(shop, "PUT", f"/api/product/{number}", body)
+
+
+def keeps(shop: Shop) -> tuple[int, int]:
+    """Wait until it hears of what others change: before that it keeps nothing. Its stats then."""
+    for _ in range(500):
+        asked, read = stats(shop)
+        path = f"/api/search?q={uuid.uuid4().hex}"
+        ask(shop, "GET", path), ask(shop, "GET", path)
+        if stats(shop) == (asked + 2, read + 1):
+            return asked + 2, read + 1
+    raise AssertionError("it keeps nothing")
+
+
+def test_a_page_is_read_once_for_all_instances(shop: Shop, others: list[Shop]) -> None:
+    asked, read = keeps(shop)
+    path = f"/api/search?q={uuid.uuid4().hex}"  # what no other test has asked for
+    pages = [ask(each, "GET", path).body for each in (shop, *others, shop)]
+    assert len(set(pages)) == 1
+    assert stats(shop) == (asked + 2, read + 1)
+    assert [stats(each) for each in others] == [(1, 0), (1, 0)]
+
+
+def test_no_instance_shows_an_old_price_on_any_page(shop: Shop, others: list[Shop]) -> None:
+    own = ask(others[0], "GET", "/api/product/40")
+    cents = cents_on(own.body)
+    assert cents is not None
+    # Its category, a search, and the products that it is shown as similar to.
+    paths = ["/api/category/41", f"/api/search?q={own.json()['name'].replace(' ', '+')}"]
+    paths += [f"/api/product/{number}" for number in range(1, 301) if number != 40]
+
+    def shown(instance: Shop) -> dict[str, int]:
+        pages = {path: ask(instance, "GET", path).body for path in paths}
+        found = {path: cents_on(page, "/api/product/40") for path, page in pages.items()}
+        return {path: cents for path, cents in found.items() if cents is not None}
+
+    before = shown(shop)
+    assert len(before) > 10
+    assert set(before.values()) == {cents}
+    assert change(others[1], 40, cents + 1, 2).status == 200
+    for each in (*others, shop):
+        assert cents_on(ask(each, "GET", "/api/product/40").body) == cents + 1
+        assert shown(each) == dict.fromkeys(before, cents + 1)
+
+
+def test_other_pages_stay_after_a_change(shop: Shop) -> None:
+    keeps(shop)
+    page = ask(shop, "GET", "/api/category/44").body
+    assert "/api/product/41\\" not in page.decode()
+    asked, read = stats(shop)
+    assert change(shop, 41, 500, 2).status == 200
+    assert ask(shop, "GET", "/api/category/44").body == page
+    assert stats(shop) == (asked + 1, read)
+
+
+def test_a_changed_page_has_another_etag(shop: Shop) -> None:
+    old = ask(shop, "GET", "/api/product/42").headers["etag"]
+    change(shop, 42, 123, 2)
+    again = ask(shop, "GET", "/api/product/42", headers={"if-none-match": old})
+    assert again.status == 200
+    assert again.headers["etag"] != old
+
+
+def test_a_change_that_comes_late_or_twice_undoes_nothing(shop: Shop) -> None:
+    assert [change(shop, 43, 900, 3).status for _ in range(2)] == [200, 200]
+    assert change(shop, 43, 800, 2).status == 409
+    assert change(shop, 43, 800, 3).status == 409
+    assert b"<b>9.00</b>" in ask(shop, "GET", "/api/product/43").body
+
+
+@pytest.mark.parametrize(
+    ("number", "body", "status"),
+    [
+        (999999, b'{"cents": 1, "version": 2}', 404),
+        (44, b'{"cents": 0, "version": 2}', 400),
+        (44, b'{"cents": 1}', 400),
+        (44, b"", 400),
+    ],
+    ids=["unknown", "free", "no-version", "no-body"],
+)
+def test_wrong_prices_say_what_is_wrong(shop: Shop, number: int, body: bytes, status: int) -> None:
+    reply = ask(shop, "PUT", f"/api/product/{number}", body)
+    assert reply.status == status
+    assert reply.json()["error"]
+
+
+def test_only_products_have_a_price_to_change(shop: Shop) -> None:
+    body = b'{"cents": 1, "version": 2}'
+    assert ask(shop, "PUT", "/api/category/1", body).status == 405
+
+
+def test_a_page_that_is_not_there_is_not_kept(shop: Shop) -> None:
+    assert [ask(shop, "GET", "/api/product/888888").status for _ in range(2)] == [404, 404]
+    assert stats(shop) == (2, 2)
+
+
+def test_a_plain_shop_reads_every_page_and_counts_every_view(filled: Path) -> None:
+    with closing(Shop(filled, "plain", plain=True)) as shop:
+        for _ in range(3):
+            ask(shop, "GET", "/api/product/45")
+            ask(shop, "GET", "/api/stock/45")
+        assert stats(shop) == (3, 3)
+        assert change(shop, 45, 500, 2).status == 200
+        assert counted(filled, 45) == 3
+        assert saves(filled, "plain") == 3
+
+
+def counted(path: Path, number: int) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        query = "SELECT coalesce(sum(times), 0) FROM view WHERE product = ?"
+        times: int = db.execute(query, (number,)).fetchone()[0]
+        return times
+
+
+def saves(path: Path, instance: str) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        row = db.execute("SELECT saves FROM view_saves WHERE instance = ?", (instance,)).fetchone()
+        return row[0] if row else 0
+
+
+def test_views_are_saved_together_when_the_shop_closes(filled: Path) -> None:
+    with closing(Shop(filled, "views")) as shop:
+        for number in (50, 50, 51, 50):
+            assert ask(shop, "GET", f"/api/stock/{number}").status == 200
+        assert ask(shop, "HEAD", "/api/stock/50").status == 200
+        assert ask(shop, "GET", "/api/stock/999999").status == 404
+    assert (counted(filled, 50), counted(filled, 51), counted(filled, 999999)) == (3, 1, 0)
+    assert saves(filled, "views") == 1
+
+
+def test_the_server_hears_of_the_end_when_all_is_saved(filled: Path) -> None:
+    said: list[tuple[str, int]] = []
+
+    async def live() -> None:
+        shop = Shop(filled, "live")
+        for _ in range(2):
+            await shop(
+                {
+                    "type": "http",
+                    "method": "GET",
+                    "path": "/api/stock/52",
+                    "query_string": b"",
+                    "headers": [],
+                },
+                receive,
+                ignore,
+            )
+        await shop({"type": "lifespan"}, receive, send)
+
+    async def receive() -> dict[str, Any]:
+        return {}
+
+    async def ignore(message: dict[str, Any]) -> None:
+        pass
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append((message["type"], counted(filled, 52)))
+
+    asyncio.run(live())
+    assert said == [("lifespan.startup.complete", 0), ("lifespan.shutdown.complete", 2)]
+
+
+def test_a_batch_that_comes_again_is_counted_once(database: Database, filled: Path) -> None:
+    with closing(Views(database, "again", filled.with_name("again"))) as views:
+        for batch in (
+            [Write("60", 2, 5), Write("61", 1, 6)],
+            [Write("60", 2, 5), Write("61", 1, 6)],  # a crash before it was noted as saved
+            [Write("60", 3, 7)],
+        ):
+            views._save(batch)
+    assert (counted(filled, 60), counted(filled, 61)) == (5, 1)
+
+
+def test_what_a_killed_instance_left_is_saved_by_the_next(filled: Path) -> None:
+    code = (
+        "import asyncio, os, sys\n"
+        "from pathlib import Path\n"
+        "from shop.database import Database\n"
+        "from shop.views import Views\n"
+        "async def count():\n"
+        "    views = Views(Database(Path(sys.argv[1])), 'killed', Path(sys.argv[2]))\n"
+        "    for _ in range(3):\n"
+        "        await views.count(62)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "asyncio.run(count())\n"
+    )
+    journal = filled.with_name("killed")
+    command = [sys.executable, "-c", code, str(filled), str(journal)]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES)}
+    done = subprocess.run(command, env=environment, timeout=30, check=False)
+    assert done.returncode == -9
+    assert counted(filled, 62) == 0
+    with closing(Database(filled)) as database:
+        views = Views(database, "killed", journal)
+        asyncio.run(views.open())
+        views.close()
+    assert counted(filled, 62) == 3

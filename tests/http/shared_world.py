@@ -12,9 +12,12 @@ from tests.http.cache_world import World
 from escala.caching.second_level import SecondLevel
 from escala.caching.value_store import Ear, Found, Put, Signal, ValueStore, open_value_store
 from escala.errors import DeadlineExceeded, StoreUnavailable
+from escala.http.message import HttpRequest, Response
 from escala.kernel.context import remaining
 from escala.kernel.runtime import Runtime
 
+GERMAN, ENGLISH = (b"accept-language", b"de"), (b"accept-language", b"en")
+KEY = "http://shop/"
 _numbers = itertools.count()
 
 
@@ -36,6 +39,28 @@ def beside(world: World) -> ValueStore:
     url, name = world.cache.options.l2, world.cache.name
     assert url is not None
     return open_value_store(url, f"http:{name}", "0")
+
+
+def another(world: World) -> World:
+    """One more worker, which has nothing in memory."""
+    return World(l2=world.cache.options.l2, beside=world)
+
+
+def changing(world: World, status: int = 200) -> None:
+    """From now on a PUT makes a new version."""
+
+    def answer(request: HttpRequest) -> Response:
+        if request.method == "PUT":
+            world.origin.version += 1
+            return Response(status, [])
+        return world.origin.page(request)
+
+    world.origin.answer = answer
+
+
+async def settled(world: World) -> None:
+    """Until what is stored behind the answers' backs is stored."""
+    await world.sleep(0.001)
 
 
 class Between:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from escala.http.pure.asked import NOTHING_ASKED
 from escala.caching.pure.flight import Part
+from escala.http.pure.asked import NOTHING_ASKED
 from escala.http.shared_answers import Lead, SharedAnswers, Wait
 
 

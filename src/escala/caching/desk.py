@@ -10,11 +10,12 @@ from escala.caching.answer import Answer
 from escala.caching.events import CacheMissed, CacheServed
 from escala.caching.landing import NOTHING, Landing
 from escala.caching.levels import Levels
+from escala.caching.named import LONGEST_KEY
 from escala.caching.pure.entry import ABSENT, Entry, Terms
 from escala.caching.reader import Reader
-from escala.caching.rules import Load, Rules
+from escala.caching.rules import Load, Rules, one
 from escala.caching.write import Pending
-from escala.errors import StoreUnavailable
+from escala.errors import Unavailable, Undecodable
 from escala.kernel import events
 from escala.kernel.events import publish
 from escala.kernel.runtime import Runtime
@@ -30,6 +31,23 @@ class Desk:
         self._name, self._reader = levels.name, Reader(levels)
         self.tally, self.hit, self._levels = levels.tally, levels.first.hit, levels
         self.overlays: tuple[Overlay, ...] = ()  # writes that the source may not have yet
+
+    def load(self, key: str, load: Callable[[], Any] | None, runtime: Runtime) -> Load | None:
+        """What to ask for a key: its own load, or the third level; None if there is neither."""
+        origin = self._levels.origin
+        if load is not None or origin is None:
+            return one(load, runtime)
+        if len(key) > LONGEST_KEY:
+            raise ValueError(
+                f"{self._name}: expected a key of at most {LONGEST_KEY} characters, since the third "
+                f"level is asked for it, found {len(key):,}"
+            )
+
+        async def fetch(_: object) -> list[Any]:
+            found = await origin.fetch(key, runtime)
+            return [ABSENT if found is None else found]
+
+        return fetch
 
     async def value(
         self,
@@ -106,8 +124,9 @@ class Desk:
 
     async def _pending(self, key: str, runtime: Runtime) -> Landing | None:
         """What was written and is on its way to the source."""
+        ahead = self._levels.first.ahead.get(key)
         for look in self.overlays:
-            with suppress(StoreUnavailable):  # a journal that cannot be read: ask the source
+            with suppress(Unavailable, Undecodable):  # it cannot be read: ask the source
                 value = await look(key, runtime)
                 if value is Pending.DELETED:
                     return NOTHING
@@ -115,6 +134,8 @@ class Desk:
                     now = runtime.now()
                     entry = self._levels.entry(key, value, _NO_TERMS, (), now)
                     return Landing(entry, source="pending")
+                if ahead is not None:  # it was lost, or another has the journal now
+                    self._levels.first.caught_up(key, ahead)
         return None
 
     def _tell(self, key: str, landing: Landing, now: float) -> None:

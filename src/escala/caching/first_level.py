@@ -12,6 +12,7 @@ from escala.caching.landing import Boarding, CacheSeat, Landing, Trail
 from escala.caching.pure.entry import MOST_VISITS, Entry
 from escala.caching.pure.flight import Flight, Part
 from escala.caching.pure.hold_off import HoldOff
+from escala.caching.pure.overlap import Overlap
 from escala.caching.pure.s3_fifo import S3Fifo
 from escala.caching.pure.use import Use, expired, paused, use_of
 from escala.caching.pure.versions import Mark, Standing, Versions
@@ -35,6 +36,8 @@ class FirstLevel:
         self._flights: dict[str, Trail] = {}
         self._lookups: dict[str, object] = {}
         self._holds = HoldOff()
+        self.overlap = Overlap()
+        self.ahead: dict[str, int] = {}  # the last writes that the source has yet to get
         self._deaf: tuple[Mark, float] | None = None
         self.bound: float | None = None
         keep_whole(self)
@@ -113,16 +116,19 @@ class FirstLevel:
 
     # Loading
 
-    def _take_off(self, key: str) -> Trail:
+    def _take_off(self, key: str, since: Mark | None = None) -> Trail:
         self._lookups.pop(key, None)  # what this brings is younger
-        flight: Trail = Flight(key, self.versions.mark)
+        flight: Trail = Flight(key, since or self.versions.mark)
         self._flights[key] = flight
         return flight
 
-    def take_off(self, key: str) -> Trail:
-        """A new flight, led by the caller; whoever else loads this key does it for itself now."""
+    def take_off(self, key: str, since: Mark | None = None) -> Trail:
+        """A new flight, led by the caller; whoever else loads this key does it for itself now.
+
+        What it brings is from `since`, a mark noted before, if it is not from now.
+        """
         with self.lock:
-            return self._take_off(key)
+            return self._take_off(key, since)
 
     def overtake(self, flight: Trail) -> Trail | None:
         """Waiting took too long: a new flight, led by the caller, unless there is one already."""
@@ -148,12 +154,13 @@ class FirstLevel:
                 flight.leave(seat)
             return seat.part
 
-    def stay(self, seat: CacheSeat, place: Parker) -> Part:
-        """What a waiter has to do now that it woke; one that was not called waits at `place`."""
+    def stay(self, seat: CacheSeat, place: Parker) -> None:
+        """A waiter that woke by itself waits on, at `place`."""
         with self.lock:
-            if seat.part is Part.WAIT:
-                seat.place = place
-            return seat.part
+            seat.place = place
+            called = seat.part is not Part.WAIT
+        if called:
+            place.unpark()
 
     def leave(self, flight: Trail, seat: CacheSeat) -> None:
         """A waiter is cancelled; if it had just been made the leader, the next one is."""
@@ -220,8 +227,33 @@ class FirstLevel:
 
     def wrote(self, flight: Trail, landing: Landing, *, now: float, keep: bool = True) -> None:
         """Land what was not loaded but written: what was here before is out of date in any case."""
+        with self.lock:
+            self.overlap.changed(flight.key)
         if not self.land(flight, landing, now=now, keep=keep):
-            self.forget(flight.key)
+            # Who has overtaken it may have asked the second level before this reached it.
+            self.drop(flight.key, now=now)
+
+    def run_ahead(self, key: str, number: int, entry: Entry | None, *, now: float) -> None:
+        """A write is on its way to the source: till it is there, nothing that is loaded is kept."""
+        with self.lock:
+            self.ahead.pop(key, None)
+            if entry is None:
+                self.drop(key, now=now)
+            else:
+                self.wrote(self._take_off(key), Landing(entry), now=now)
+            self.ahead[key] = number
+
+    def caught_up(self, key: str, number: int) -> None:
+        """The source has that write; whatever was read from there till now may be older."""
+        with self.lock:
+            self._flights.pop(key, None)
+            self._lookups.pop(key, None)
+            self.overlap.changed(key)
+            ahead = self.ahead.get(key, 0)
+            if ahead <= number:
+                self.ahead.pop(key, None)
+            if ahead < number:  # a write of an earlier life, or one that is a change and no value
+                self.store.remove(key)
 
     def forget(self, key: str) -> None:
         """Do without what is here; a load under way is as good as before."""
@@ -237,6 +269,8 @@ class FirstLevel:
 
     def _keep(self, entry: Entry, mark: Mark, now: float) -> bool:
         """Keep an entry, if nothing forbids it; whether it may be kept anywhere."""
+        if entry.key in self.ahead:
+            return False
         if self.versions.standing(mark, entry.tags) is not Standing.VALID:
             return False
         if self._holds.blocks((f"={entry.key}", *entry.tags), now=now):
@@ -277,6 +311,7 @@ class FirstLevel:
         with self.lock:
             self._flights.pop(key, None)
             self._lookups.pop(key, None)
+            self.overlap.changed(key)
             if soft:
                 entry = self._find(key, now)
                 if entry is not None:
@@ -323,6 +358,8 @@ class FirstLevel:
         self.lock = threading.RLock()
         self._flights.clear()
         self._lookups.clear()
+        self.ahead.clear()
+        self.overlap = Overlap()
 
     def snapshot(self) -> dict[str, float]:
         """How full it is."""

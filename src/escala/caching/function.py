@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
+from escala.caching.loaded import kind_within
+
 
 def name_of(fn: object) -> str:
     """How to speak of it."""
@@ -43,7 +45,7 @@ def result_type(fn: Callable[..., Any]) -> Any:  # noqa: ANN401
         # Of this annotation alone: the others may name what only a type checker imports.
         returns = SimpleNamespace(__annotations__={"return": runs.__annotations__["return"]})
         names = getattr(runs, "__globals__", {})
-        kind = get_type_hints(returns, globalns=names, include_extras=True)["return"]
+        kind = kind_within(get_type_hints(returns, globalns=names, include_extras=True)["return"])
     except Exception:  # noqa: BLE001  whatever an annotation's names raise
         return None
     return None if kind in (Any, type(None), object) else kind

@@ -18,7 +18,7 @@ class Hearing:
     """
 
     def __init__(self, levels: Levels, *, bound: float) -> None:
-        self._levels, self._first, self._bound = levels, levels.first, bound
+        self._levels, self._first, self.bound = levels, levels.first, bound
         self._first.deafen(bound, now=colours.thread.now())
         self.hears = False
 
@@ -47,7 +47,7 @@ class Hearing:
     def lost(self) -> None:
         """Invalidations may be missed from here on."""
         now = colours.thread.now()
-        self._first.deafen(self._bound, now=now)
+        self._first.deafen(self.bound, now=now)
         self._turn(now, hears=False)
 
     def regained(self) -> None:

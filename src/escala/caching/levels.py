@@ -12,6 +12,7 @@ from escala.caching.events import CacheUndecodable
 from escala.caching.first_level import FirstLevel
 from escala.caching.l1 import L1
 from escala.caching.loaded import Loaded, TtlOfResult
+from escala.caching.origin import Origin
 from escala.caching.pure.blob import Header, Mark, pack, unpack
 from escala.caching.pure.entry import ABSENT, Entry, Terms, WeighedEntry
 from escala.caching.pure.lifetime import Lifetime
@@ -58,7 +59,9 @@ class Levels:
         *,
         largest: int,
         rng: random.Random,
+        origin: Origin | None = None,
     ) -> None:
+        self.origin = origin
         self.name, self.l1, self.second, self.codec = name, l1, second, codec
         self.first = FirstLevel(l1)
         self.tally = Tally()

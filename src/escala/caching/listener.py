@@ -46,13 +46,15 @@ class Wire(Protocol):
 class Listener:
     """Keeps one `Wire` open, and tells the ear what comes and whether something may be missed.
 
+    `wire` makes one that is known to be over within so many seconds of when it last heard.
+
     A daemon thread of its own, so it serves both colours and waits in real time. `lost` is told
     at the start, too, until the first `regained`. It connects again after 50 ms, and up to 2 s
     when that fails again and again, drawn from the upper half. What the ear raises is shown and
     goes no further. A forked child has lost it, and begins its own with the next `go_on`.
     """
 
-    def __init__(self, wire: Callable[[], Wire], name: str) -> None:
+    def __init__(self, wire: Callable[[float], Wire], name: str) -> None:
         self._wire, self._name = wire, name
         self._ear: Ear | None = None
         self._ended = False
@@ -122,7 +124,7 @@ class Listener:
         """Listen until the connection is over; whether it ever was a connection."""
         wire, heard = None, False
         try:
-            wire = self._wire()
+            wire = self._wire(ear.bound)
             wire.open()
             with self._lock:
                 self._now = wire

@@ -184,17 +184,17 @@ class Makers:
         """Writes that are kept at once and saved in batches by `save_many`; see `WriteBehind`.
 
         This process reads its own writes as soon as they are acknowledged, also after a restart;
-        others read them when the source has them. With `merge` writes are changes, not values:
-        then all read them when the source has them.
+        others read them when the source has them, and load them from there. With `merge` writes
+        are changes, not values: then all read them when the source has them.
         """
         rules = self._written(ttl, tags, kind, {})
-        follows = CachedWrites(self._levels, rules, merges=merge is not None)
+        follows = CachedWrites(self._levels, self._writer, rules, merges=merge is not None)
         how.setdefault("name", f"{self.name}.write_behind")
         writes = WriteBehind(
             follows.saving(save_many), told=follows.accepted, merge=merge, kind=kind, **how
         )
         if merge is None:
-            self._desk.overlays = (*self._desk.overlays, writes.look)
+            self._desk.overlays = (*self._desk.overlays, follows.looking(writes.look))
         return writes
 
     def _written(

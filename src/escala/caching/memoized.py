@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, overload
 
+from escala.caching.loaded import Loaded
+
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 S = TypeVar("S")
@@ -64,7 +66,13 @@ class Memoizing(Protocol):
 
     @overload
     def __call__(
+        self, fn: Callable[P, Coroutine[Any, Any, Loaded[V]]], /
+    ) -> Memoized[P, Coroutine[Any, Any, V], V]: ...
+    @overload
+    def __call__(
         self, fn: Callable[P, Coroutine[Any, Any, V]], /
     ) -> Memoized[P, Coroutine[Any, Any, V], V]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Loaded[V]], /) -> Memoized[P, V, V]: ...
     @overload
     def __call__(self, fn: Callable[P, V], /) -> Memoized[P, V, V]: ...

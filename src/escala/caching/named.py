@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from escala.caching.value_store import Signal
 
-_LONGEST_KEY = 512
+LONGEST_KEY = 512
 _KEPT_OF_KEY = 200
 
 
@@ -34,7 +34,7 @@ def checked(key: str) -> str:
                 "f'user:{id}', or let `memo` do it"
             )
         key = str(key)
-    if len(key) <= _LONGEST_KEY:
+    if len(key) <= LONGEST_KEY:
         return key
     digest = blake2b(key.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return f"{key[:_KEPT_OF_KEY]}~{digest}"

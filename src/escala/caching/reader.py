@@ -259,8 +259,8 @@ class Visit:
                     first.leave(flight, seat)
                     return landing
                 board = board._replace(entry=None)
-                if first.stay(seat, self._runtime.parker()) is Part.WAIT:
-                    continue
+                first.stay(seat, self._runtime.parker())
+                continue
             part = first.part(flight, seat)
             if part is Part.TAKE:
                 break

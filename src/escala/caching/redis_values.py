@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from escala.caching import redis_value_scripts as scripts
@@ -15,8 +14,7 @@ from escala.caching.redis_wire import EVENTS, RedisWire
 from escala.caching.value_store import Ear, Found, Put, Signal
 from escala.errors import ConfigError, StoreUnavailable
 from escala.kernel.runtime import Runtime, ThreadRuntime
-from escala.kernel.units import PositiveDuration
-from escala.kernel.wrong_value import WrongValue, not_among
+from escala.kernel.wrong_value import not_among
 from escala.stores.redis_address import RedisAddress
 from escala.stores.redis_link import RedisLink
 from escala.stores.script_link import Word
@@ -50,32 +48,24 @@ class RedisValues:
 
     `events=tracking` in the URL hears of invalidations by client tracking, `pubsub` by a channel,
     and `auto` (the default) by tracking where the server has it; `transport` says which it is.
-    `bound=1s` is how long a lost connection may stay unnoticed.
     """
 
     def __init__(self, url: str, name: str, writer: str) -> None:
-        rest, said = taken_out(url, ("bound", "events"))
+        rest, said = taken_out(url, ("events",))
         events = said.get("events", "auto")
         if events not in EVENTS:
             raise ConfigError(f"events: {not_among('ways to listen', EVENTS, events)}")
-        try:
-            bound = float(PositiveDuration(said.get("bound", "1s")))
-        except WrongValue as error:
-            raise ConfigError(f"bound: {error}") from error
         self._link = RedisLink(rest)
         base = f"escala:{{{name}}}:"
         self._base = base.encode(errors="surrogatepass")
         self._versions, self._keys = self._base + b"v", self._base + b"k:"
         self._writer, self._most_tags = writer, _MOST_TAGS
-        wire = partial(
-            RedisWire,
-            RedisAddress(rest),
-            self._base,
-            writer,
-            ThreadRuntime().now,  # it listens in real time, whatever the callers' time is
-            events=events,
-            bound=bound,
-        )
+        address = RedisAddress(rest)
+        now = ThreadRuntime().now  # it listens in real time, whatever the callers' time is
+
+        def wire(bound: float) -> RedisWire:
+            return RedisWire(address, self._base, writer, now, events=events, bound=bound)
+
         self._listener = Listener(wire, name)
 
     @property

@@ -128,7 +128,7 @@ class SecondLevel:
         return True
 
     async def repair_late(self, runtime: Runtime) -> None:
-        """Repair for a caller whose own time may be up: one message, so that others need not wait."""
+        """Repair for a caller whose own time may be up: one message, and others need not wait."""
         token = deadline_variable.set(math.inf)
         try:
             await self.repair(runtime)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from sqlite3 import Connection
 from typing import Any, TypeVar
 
@@ -14,12 +13,8 @@ from escala.caching.pure.slot import Slot
 from escala.caching.sqlite_life import VALUES, SqliteLife, prepare, text_of
 from escala.caching.sqlite_wire import SqliteWire
 from escala.caching.value_store import Ear, Found, Put, Signal, kept_of
-from escala.errors import ConfigError
 from escala.kernel.runtime import Runtime
-from escala.kernel.units import PositiveDuration
-from escala.kernel.wrong_value import WrongValue
 from escala.stores.sqlite_link import SqliteLink
-from escala.stores.url_parameters import taken_out
 
 T = TypeVar("T")
 
@@ -57,7 +52,7 @@ class SqliteValues:
     was deleted is not served again, and one caller has the lease; also when a process is killed
     in the middle. Time is the machine's monotonic clock, which no one sets. After a restart of
     the machine there is another epoch and nothing from before is valid. The others hear of an
-    invalidation within a twentieth of `bound` (`bound=1s` in the URL, if it is not said).
+    invalidation within a twentieth of their ear's `bound`.
 
     Not guaranteed: a limit on the size of the file, which is about that of what is kept, since
     eight rows that are over go with each new one. A file that is deleted or replaced while it is
@@ -67,18 +62,11 @@ class SqliteValues:
     """
 
     def __init__(self, url: str, name: str, writer: str) -> None:
-        rest, said = taken_out(url, ("bound",))
-        try:
-            bound = float(PositiveDuration(said.get("bound", "1s")))
-        except WrongValue as error:
-            raise ConfigError(f"bound: {error}") from error
-        self._link = SqliteLink(rest, VALUES)
+        self._link = SqliteLink(url, VALUES)
         self._cache, self._writer = text_of(name), writer
         self._most_tags = _MOST_TAGS
         self._prepared: Connection | None = None
-        self._listener = Listener(
-            partial(SqliteWire, self._link.path, self._cache, writer, bound=bound), name
-        )
+        self._listener = Listener(self._wire, name)
 
     @property
     def transport(self) -> str:
@@ -193,6 +181,9 @@ class SqliteValues:
         """Stop listening and close the file."""
         self._listener.close()
         self._link.close()
+
+    def _wire(self, bound: float) -> SqliteWire:
+        return SqliteWire(self._link.path, self._cache, self._writer, bound=bound)
 
     async def _step(
         self, step: Callable[[Connection, SqliteLife, float], T], runtime: Runtime

@@ -23,8 +23,9 @@ from escala.kernel.events import publish
 from escala.kernel.runtime import Runtime
 
 _PAUSE = 1.0  # seconds in which a source that failed is not asked again, if there is a stale value
-_LEASE = 10.0  # seconds that a load has before another process may begin one, if no one says more
-_LONGEST_LEASE = 60.0  # if no hard timeout says more: for so long a process that died is waited for
+_LEASE = 10.0  # seconds that a load has before another process may begin one, if no one says
+_LONGEST_LEASE = 60.0  # nor loads have shown: for so long a process that died is waited for
+_STORING = 1.0  # seconds that a load has after its hard timeout, to store what it brings
 _FIRST_LOOK, _LAST_LOOK = 0.005, 0.1  # seconds between looks at what another process is loading
 
 under_way: ContextVar[tuple[Trip, ...]] = ContextVar("escala_cache_loads", default=())
@@ -131,8 +132,10 @@ class Trip:
 
     @property
     def _lease(self) -> float:
-        long = min(2 * self._levels.longest, _LONGEST_LEASE)
-        return max(_LEASE, long, 1.5 * (self._times.hard_timeout or 0.0))
+        hard = self._times.hard_timeout
+        if hard is not None:
+            return hard + _STORING
+        return max(_LEASE, min(2 * self._levels.longest, _LONGEST_LEASE))
 
     def _sorted(
         self, wants: list[Want], found: list[Found], at: float, patience: float

@@ -45,9 +45,16 @@ class Put(NamedTuple):
 class Ear(Protocol):
     """Who hears what others invalidate. Called from any thread, in order, and has to be quick.
 
+    `bound`: within so many seconds it is told of an invalidation, or that it may have missed one.
+
     A forked child is told `lost` before it does anything else, when a lock that another thread
     held is held for ever: it must take none that is not made anew before.
     """
+
+    @property
+    def bound(self) -> float:
+        """Seconds."""
+        ...
 
     def heard(self, signals: list[Signal]) -> None:
         """Another writer has invalidated these."""

@@ -153,11 +153,12 @@ class WriteDesk:
             self.flusher.hand_on(wake)
             return
         tell = partial(self._tell, write._replace(sequence=number))
-        if through is not None:
-            through.saved = tell
-        self._accept(Entry(write.key, payload, number, deleted=write.deleted, through=through))
+        entry = Entry(write.key, payload, number, deleted=write.deleted, through=through)
         if through is None:
-            tell()
+            self._accept(entry, tell)
+        else:
+            through.saved = tell
+            self._accept(entry)
         self.flusher.wake()
 
     def _tell(self, write: Write) -> None:
@@ -175,9 +176,11 @@ class WriteDesk:
         sealed = sealed and self._given.merge is not None
         self._accept(Entry(key, payload, number, deleted=deleted, sealed=sealed))
 
-    def _accept(self, entry: Entry[Waiter]) -> None:
+    def _accept(self, entry: Entry[Waiter], tell: Callable[[], None] | None = None) -> None:
         rows: dict[int, bytes | None] = {}
         with self._lock:
+            if tell is not None:  # before it can be sent, and before anyone can see it
+                tell()
             rows.update(dict.fromkeys(self.queue.accept(entry, colours.thread.now())))
             if len(entry.rows) >= _MANY_ROWS:
                 rows.update(compacted(entry, sealed=False))

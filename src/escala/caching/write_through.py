@@ -1,19 +1,21 @@
-"""Save at the source, and have the cache right in the same step: what `Cache.write_through` makes."""
+"""Save at the source, and have the cache right in the same step: `Cache.write_through`."""
 
 from __future__ import annotations
 
-import threading
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
 from escala.caching.landing import Landing
-from escala.caching.levels import Levels
+from escala.caching.levels import Levels, Made
 from escala.caching.named import checked
-from escala.caching.pure.overlap import Overlap
+from escala.caching.pure.blob import Mark
 from escala.caching.rules import Rules
 from escala.caching.value_store import Signal
 from escala.caching.writer import LEASE, Writer
+from escala.kernel.context import deadline_variable, restore
 from escala.kernel.policy import refuse_unawaited
 from escala.kernel.runtime import LoopRuntime, Runtime, colours, drive
 
@@ -28,10 +30,12 @@ class WriteThrough(Generic[V]):
     - `remove(key)` does the same for a deletion; without it there is no `delete`.
 
     What the cache has is never ahead of the source. While a write runs, readers get the value
-    before it. When it has returned, no one gets that again. When it has raised, no one knows
-    whether the source took it, so the key is deleted from the cache. When several write one key
-    at the same time, in this process or in another, no one knows who was last, so the key is
-    deleted too, and the next reader asks the source.
+    before it; with `l2`, those who find none wait for the write. When it has returned, no one
+    gets that again. When it has raised or was cancelled, no one knows whether the source took
+    it, so the key is deleted from the cache. When another writes or deletes the key at the same
+    time, in this process or in another, no one knows who was last, so the key is deleted too,
+    and the next reader asks the source. An invalidation by tag wins against a write that began
+    before it.
 
     If the second level does not answer then, the value is gone from this process at once, and
     the second level is told later, before anything is read from it here (see `Cache.delete`).
@@ -53,72 +57,99 @@ class WriteThrough(Generic[V]):
     ) -> None:
         self._levels, self._first, self._second = levels, levels.first, levels.second
         self._writer, self._save, self._remove, self._rules = writer, save, remove, rules
-        self._overlap, self._lock = Overlap(), threading.RLock()
 
     def set(self, key: str, value: V) -> Any:  # noqa: ANN401  what `save` returns
         """Save a value, and keep it. Raises what `save` raises."""
-        return drive(self._set(checked(key), value, colours.thread))
+        return drive(self._set(key, value, colours.thread))
 
     async def aset(self, key: str, value: V) -> Any:  # noqa: ANN401
         """`set` on an event loop."""
-        return await self._set(checked(key), value, colours.loop)
+        return await self._set(key, value, colours.loop)
 
     def delete(self, key: str) -> Any:  # noqa: ANN401  what `remove` returns
         """Remove a key at the source, and from the cache. Raises what `remove` raises."""
-        return drive(self._delete(checked(key), colours.thread))
+        return drive(self._delete(key, colours.thread))
 
     async def adelete(self, key: str) -> Any:  # noqa: ANN401
         """`delete` on an event loop."""
-        return await self._delete(checked(key), colours.loop)
+        return await self._delete(key, colours.loop)
 
-    async def _delete(self, key: str, runtime: Runtime) -> Any:  # noqa: ANN401
+    async def _delete(self, name: str, runtime: Runtime) -> Any:  # noqa: ANN401
         if self._remove is None:
             raise TypeError("there is no `remove`: give it to `write_through`")
-        with self._lock:
-            crowd = self._overlap.begin(key)
+        key = checked(name)
         try:
-            return await _run(self._remove, (key,), runtime)
-        finally:
-            with self._lock:
-                self._overlap.end(key, crowd)
-            await self._forget(key, runtime)
-
-    async def _set(self, key: str, value: V, runtime: Runtime) -> Any:  # noqa: ANN401
-        levels, born = self._levels, runtime.now()
-        made = levels.made(
-            key, value, self._rules, born=born, took=0.0, encode=self._second is not None
-        )
-        with self._lock:
-            crowd = self._overlap.begin(key)
-        alone = saved = False
-        try:
-            lease = mark = None
-            if self._second is not None:
-                found = await self._second.read([key], LEASE, runtime, early=True)
-                if found:
-                    lease, mark = found[0].token, found[0].mark
-            answer = await _run(self._save, (key, value), runtime)
-            saved = True
-        finally:
-            with self._lock:
-                alone = self._overlap.end(key, crowd)
-            if not saved:
-                await self._forget(key, runtime)
-        flight, kept = self._first.take_off(key), False
-        try:
-            if alone and made.keep:
-                kept = self._second is None
-                put = levels.put(key, made, mark, lease)
-                if self._second is not None and put is not None:
-                    kept = await self._second.keep([put], runtime, tell=True) == [True]
-            if not kept:
-                await self._forget(key, runtime)
-        finally:
-            self._first.wrote(flight, Landing(made.entry), now=runtime.now(), keep=kept)
+            answer = await _run(self._remove, (name,), runtime)
+        except BaseException as error:
+            await self._in_doubt(key, error, runtime)
+            raise
+        await self._forget(key, runtime)
         return answer
 
+    async def _set(self, name: str, value: V, runtime: Runtime) -> Any:  # noqa: ANN401
+        key, levels, first, second = checked(name), self._levels, self._first, self._second
+        born, encode = runtime.now(), second is not None
+        made = levels.made(key, value, self._rules, born=born, took=0.0, encode=encode)
+        with first.lock:
+            since, crowd = first.versions.mark, first.overlap.begin(key)
+        alone = False
+        try:
+            lease = mark = None
+            if second is not None:
+                found = await second.read([key], LEASE, runtime, early=True)
+                if found:
+                    lease, mark = found[0].token, found[0].mark
+            answer = await _run(self._save, (name, value), runtime)
+            kept = made.keep and await self._shared(key, made, mark, lease, runtime)
+        except BaseException as error:
+            with first.lock:
+                first.overlap.end(key, crowd)
+            await self._in_doubt(key, error, runtime)
+            raise
+        with first.lock:
+            alone = first.overlap.end(key, crowd)
+            if kept and alone:
+                flight = first.take_off(key, since)
+                first.wrote(flight, Landing(made.entry), now=runtime.now())
+        if not kept or (second is None and not alone):
+            await self._forget(key, runtime)
+        elif not alone:  # what was here may be older, and so may this; the second level knows
+            first.drop(key, now=runtime.now())
+        return answer
+
+    async def _shared(
+        self, key: str, made: Made, mark: Mark | None, lease: bytes | None, runtime: Runtime
+    ) -> bool:
+        """Give the second level what was saved; whether it is right there now, and for all."""
+        await self._writer.purge([Signal("key", key)], runtime)
+        second = self._second
+        if second is None:
+            return True
+        put = self._levels.put(key, made, mark, lease)
+        if put is None:
+            return False
+        before = deadline_variable.set(math.inf)  # it is saved: that is no reason to fail
+        try:
+            return await second.keep([put], runtime, tell=True) == [True]
+        finally:
+            restore(before)
+
     async def _forget(self, key: str, runtime: Runtime) -> None:
-        await self._writer.invalidate([Signal("key", key)], runtime, lag=self._rules.times.lag)
+        before = deadline_variable.set(math.inf)  # nor is this
+        try:
+            await self._writer.invalidate(
+                [Signal("key", key)], runtime, lag=self._rules.times.lag
+            )
+        finally:
+            restore(before)
+
+    async def _in_doubt(self, key: str, error: BaseException, runtime: Runtime) -> None:
+        """No one knows whether the source has taken it."""
+        if isinstance(error, GeneratorExit):  # its event loop is gone
+            self._writer.owe([Signal("key", key)], runtime, lag=self._rules.times.lag)
+            return
+        with suppress(Exception):  # the caller is told of the other error; what is left is owed
+            await self._forget(key, runtime)
 
 
 async def _run(fn: Callable[..., Any], args: tuple[Any, ...], runtime: Runtime) -> Any:  # noqa: ANN401

@@ -8,6 +8,7 @@ from typing import Any
 from escala.caching.events import CacheInvalidated
 from escala.caching.landing import Landing
 from escala.caching.levels import Levels
+from escala.caching.origin import purge_of
 from escala.caching.rules import Rules
 from escala.caching.tag_names import plain
 from escala.caching.value_store import Signal
@@ -55,7 +56,33 @@ class Writer:
         self._first.wrote(flight, Landing(made.entry), now=runtime.now(), keep=keep)
 
     async def invalidate(self, signals: Sequence[Signal], runtime: Runtime, *, lag: float) -> bool:
-        """Delete or expire in both levels; False if the second one has yet to hear of it."""
+        """Delete or expire in all levels; False if the second one has yet to hear of it.
+
+        The outermost comes first, so that no one loads from it what is being deleted here; when
+        it fails, the others are done all the same.
+        """
+        try:
+            await self.purge(signals, runtime)
+        except GeneratorExit:  # its event loop is gone
+            self.owe(signals, runtime, lag=lag)
+            raise
+        except BaseException:
+            await self._within(signals, runtime, lag=lag)
+            raise
+        return await self._within(signals, runtime, lag=lag)
+
+    async def purge(self, signals: Sequence[Signal], runtime: Runtime) -> None:
+        """Have the third level forget, if there is one. Raises what it raises."""
+        if self._levels.origin is not None:
+            await self._levels.origin.purge([purge_of(signal) for signal in signals], runtime)
+
+    def owe(self, signals: Sequence[Signal], runtime: Runtime, *, lag: float) -> None:
+        """Invalidate here, and in the second level before anything else is asked of it."""
+        self._here(signals, runtime, lag)
+        if self._second is not None:
+            self._second.owe(signals, lag)
+
+    async def _within(self, signals: Sequence[Signal], runtime: Runtime, *, lag: float) -> bool:
         everywhere = True
         self._here(signals, runtime, lag)
         if self._second is not None:

@@ -18,7 +18,7 @@ class AnswerEar:
     """
 
     def __init__(self, shared: SharedAnswers, *, bound: float, name: str) -> None:
-        self._shared, self._bound, self._name = shared, bound, name
+        self._shared, self.bound, self._name = shared, bound, name
         self._hears = True  # until it is told otherwise, which it is before anything is stored
         self._heard = 0
 
@@ -35,7 +35,7 @@ class AnswerEar:
     def lost(self) -> None:
         """Changes may be missed from here on."""
         now = colours.thread.now()
-        self._shared.deafen(self._bound, now=now)
+        self._shared.deafen(self.bound, now=now)
         self._turn(now, hears=False)
 
     def regained(self) -> None:

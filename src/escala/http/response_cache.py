@@ -11,7 +11,7 @@ import msgspec
 
 from escala.caching.second_level import SecondLevel
 from escala.caching.value_store import open_value_store
-from escala.errors import Rejected
+from escala.errors import ConfigError, Rejected
 from escala.http.answer_ear import AnswerEar
 from escala.http.cache_changes import CacheChanges
 from escala.http.cache_leader import CacheLeader
@@ -154,7 +154,12 @@ class ResponseCache(Policy):
         self._changes = CacheChanges(self._shared, self._second)
 
     def _opened(self, url: str) -> SecondAnswers:
-        store = open_value_store(url, f"http:{self.name}", os.urandom(8).hex())
+        name = f"http:{self.name}"  # a `Cache` may have the same name
+        try:
+            store = open_value_store(url, name, os.urandom(8).hex())
+        except ConfigError as error:
+            problems = (each.removeprefix(f"{name}: ") for each in error.problems)
+            raise ConfigError(*(f"ResponseCache: {each}" for each in problems)) from error
         ear = AnswerEar(self._shared, bound=self.options.max_stale / 2, name=self.name)
         return SecondAnswers(SecondLevel(store, name=self.name), ear)
 
@@ -218,7 +223,7 @@ class ResponseCache(Policy):
         return await self._changes.clear(colours.loop)
 
     def close(self) -> None:
-        """Let go of the second level; the cache can be used on without it."""
+        """Let go of the second level, and hear no more of what others change."""
         if self._second is not None:
             self._second.close()
 

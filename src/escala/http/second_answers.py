@@ -216,8 +216,9 @@ class SecondAnswers:
         return {**self._second.snapshot(), **self._ear.snapshot(), **told}
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of the store, and trust nothing in memory for long from here on."""
         self._second.close()
+        self._ear.lost()
 
     # How
 

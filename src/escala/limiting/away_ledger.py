@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from escala.errors import CircuitOpen, StoreUnavailable
+from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.events import publish
 from escala.kernel.runtime import Runtime
 from escala.limiting.decision import Decision
@@ -50,7 +51,6 @@ class AwayLedger:
     ) -> None:
         self._ledger, self._plan, self._what = ledger, plan, away
         self._max_keys, self._nodes = max_keys, nodes
-        self._local = MemoryLedger(plan, max_keys=max_keys, share=nodes or 1)
         self._breaker = CircuitBreaker(
             failure_rate=None,
             consecutive=_FAILURES,
@@ -59,12 +59,22 @@ class AwayLedger:
             name=f"{plan.name}.store",
         )
         self._away, self._alone, self._reason = False, 0, ""
-        self._lock = threading.RLock()
+        self._lock, self._share = threading.RLock(), nodes or 1
+        self._begin()
+        begin_anew(self, AwayLedger._forked)
+
+    def _begin(self) -> None:
+        self._local = MemoryLedger(self._plan, max_keys=self._max_keys, share=self._share)
+
+    def _forked(self) -> None:
+        free(self._lock)
+        self._begin()
 
     def divide(self, nodes: int) -> None:
         """Begin to count one of so many parts while the store is away, unless `nodes` was said."""
         if self._nodes is None:
-            self._local = MemoryLedger(self._plan, max_keys=self._max_keys, share=nodes)
+            self._share = nodes
+            self._begin()
 
     def snapshot(self) -> dict[str, float]:
         """For metrics: whether the store is away, and how many calls were decided without it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from escala.errors import ConfigError
+from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.runtime import Runtime
 from escala.limiting.decision import Decision
 from escala.limiting.ledger import Ledger
@@ -33,9 +34,17 @@ class LeaseLedger:
                 f"{plan.name}: store: lease: expected at most the {plan.most} that may pass at "
                 f"once, found {lease}"
             )
-        self._ledger = ledger
-        self._leases = Leases(lease, max_keys)
+        self._ledger, self._lease, self._max_keys = ledger, lease, max_keys
         self._lock = threading.RLock()
+        self._begin()
+        begin_anew(self, LeaseLedger._forked)
+
+    def _begin(self) -> None:
+        self._leases = Leases(self._lease, self._max_keys)
+
+    def _forked(self) -> None:
+        free(self._lock)  # and what the parent has leased is the parent's to spend
+        self._begin()
 
     async def take(
         self, key: str, cost: int, runtime: Runtime, wait: float = 0.0

@@ -14,7 +14,7 @@ SCHEMA = """
 DO $do$ BEGIN
 IF to_regprocedure(
     'escala_limit_1(bytea, text, float8[], float8[], float8[], float8[], float8, float8, bytea)'
-) IS NULL THEN
+) IS NULL OR to_regclass('escala_limits') IS NULL THEN
 PERFORM pg_advisory_xact_lock(7342190655123);
 
 CREATE UNLOGGED TABLE IF NOT EXISTS escala_limits (

@@ -13,8 +13,9 @@ from escala.limiting.pure.row import RowForm, prefix
 from escala.limiting.trying_again import trying_again
 from escala.resilience.bulkhead import Bulkhead
 from escala.stores.postgres_link import PostgresLink
+from escala.stores.url_parameters import taken_out, whole
 
-_CONNECTIONS, _QUEUE, _PATIENCE = 8, 10_000, 0.5
+_CONNECTIONS, _MOST_CONNECTIONS, _QUEUE, _PATIENCE = "8", 1000, 10_000, 0.5
 
 Rows = list[list[bytes | None]]
 
@@ -29,16 +30,20 @@ class PostgresLedger:
     (`escala_limits`), in the first schema of the search path; so the role must be allowed to
     create there, or someone else has done it before. What the table holds is lost when the
     server crashes, and then every limit is full again. A new key clears away up to eight rows
-    whose limits are full, so the table stays about as large as the keys in use.
+    whose limits are full, so the table stays about as large as the keys in use. The URL may say
+    how many `connections` there are at most (8).
     """
 
     def __init__(self, url: str, plan: Plan) -> None:
         self._form = RowForm(plan, "PostgreSQL")
         try:
-            self._link = PostgresLink(url, SCHEMA)
+            rest, ours = taken_out(url, ("connections",))
+            said = ours.get("connections", _CONNECTIONS)
+            connections = whole("connections", said, 1, _MOST_CONNECTIONS)
+            self._link = PostgresLink(rest, SCHEMA, keep=connections)
         except ConfigError as error:
             raise ConfigError(f"{plan.name}: store: {error}") from error
-        self._bulkhead = Bulkhead(_CONNECTIONS, queue=_QUEUE, wait=_PATIENCE)
+        self._bulkhead = Bulkhead(connections, queue=_QUEUE, wait=_PATIENCE)
         self._prefix = prefix(plan)
         limits = plan.limits
         self._plan = (

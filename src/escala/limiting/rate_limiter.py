@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 import msgspec
 
 from escala.errors import RateLimited
+from escala.kernel.at_fork import begin_anew
 from escala.kernel.context import remaining
 from escala.kernel.guard import Guard
 from escala.kernel.policy import Scope
@@ -58,6 +59,10 @@ class RateLimiter(Guard[None]):
                 options.store, self.plan, away=options.away, max_keys=options.max_keys
             )
         self._count(share=1)
+        begin_anew(self, RateLimiter._forked)
+
+    def _forked(self) -> None:
+        self._count(self._share)
 
     def _count(self, share: int) -> None:
         """Begin to count in memory, one of `share` equal parts of the limits."""

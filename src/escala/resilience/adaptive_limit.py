@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 
+from escala.kernel.at_fork import begin_anew
 from escala.kernel.config import options
 from escala.kernel.events import publish
 from escala.kernel.policy import Next, Policy, Scope
@@ -104,10 +105,20 @@ class AdaptiveLimit(Policy):
         asker = Asker("AdaptiveLimit", name)
         self._on = failures(on, default=BY_CHANCE, asker=asker)
         self._judge = asker.judge(judge)
-        rule = _rule(self.options)
-        self._machine = AdaptiveMachine(rule, initial=initial, least=least, most=most)
         self._slots = Slots(initial, queue, name=name)
         self._lock = self._slots.lock
+        self._begin()
+        begin_anew(self, AdaptiveLimit._forked)
+
+    def _begin(self) -> None:
+        chosen = self.options
+        self._machine = AdaptiveMachine(
+            _rule(chosen), initial=chosen.initial, least=chosen.least, most=chosen.most
+        )
+
+    def _forked(self) -> None:
+        self._slots.forked()
+        self._begin()
 
     @classmethod
     def build(cls, options: Options, scope: Scope) -> Self:

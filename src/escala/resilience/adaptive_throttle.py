@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 import msgspec
 
 from escala.errors import Shed
+from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.config import options
 from escala.kernel.policy import Next, Policy, Scope
 from escala.kernel.runtime import Runtime
@@ -72,10 +73,18 @@ class AdaptiveThrottle(Policy):
         asker = Asker("AdaptiveThrottle", name)
         self._on = failures(on, default=BY_CHANCE, asker=asker)
         self._judge = asker.judge(judge)
+        self._lock, self._rng = threading.RLock(), rng
+        self._begin()
+        begin_anew(self, AdaptiveThrottle._forked)
+
+    def _begin(self) -> None:
         self._machine = ThrottleMachine(multiple=self.options.multiple, window=self.options.window)
-        self._draw = (rng or random.Random()).random
-        self._lock = threading.RLock()
+        self._draw = (self._rng or random.Random()).random
         self._now = 0.0
+
+    def _forked(self) -> None:
+        free(self._lock)
+        self._begin()
 
     @classmethod
     def build(cls, options: Options, scope: Scope) -> Self:

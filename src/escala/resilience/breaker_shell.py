@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import NoReturn, get_args
 
 from escala.errors import CircuitOpen, ConfigError
+from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.events import publish
 from escala.kernel.guard import Guard
 from escala.kernel.runtime import colours
@@ -34,11 +35,21 @@ class BreakerShell(Guard[int]):
     ) -> None:
         self.name = name
         self._make, self._key, self._mode, self._on = make, key, mode, on
-        self._machine, self._machines = make(mode), BreakerMap(make, max_keys, mode)
-        self._would_refuse = 0
+        self._max_keys = max_keys
         # Reentrant: the garbage collector may close an abandoned call, which gives its permit
         # back, in the middle of this thread's own turn.
         self._lock = threading.RLock()
+        self._begin()
+        begin_anew(self, BreakerShell._forked)
+
+    def _begin(self) -> None:
+        self._machine = self._make(self._mode)
+        self._machines = BreakerMap(self._make, self._max_keys, self._mode)
+        self._would_refuse = 0
+
+    def _forked(self) -> None:
+        free(self._lock)
+        self._begin()
 
     @property
     def state(self) -> BreakerState:

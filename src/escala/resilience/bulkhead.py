@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 import msgspec
 
 from escala.errors import BulkheadFull
+from escala.kernel.at_fork import begin_anew
 from escala.kernel.config import options
 from escala.kernel.context import current
 from escala.kernel.guard import Guard
@@ -92,11 +93,20 @@ class Bulkhead(Guard[Slots]):
         self.options = options(self.Options, given, where="Bulkhead")
         self._key = key if callable(key) else self.options.key
         self._slots = self._room()
-        self._machine, self._lock = self._slots.machine, self._slots.lock
-        self._rooms: dict[Hashable, Slots] = {}
+        self._lock = self._slots.lock
+        self._begin()
+        begin_anew(self, Bulkhead._forked)
         if key is not None:  # chosen once: a bulkhead without keys pays nothing for them
             self.enter = self._enter_keyed  # type: ignore[method-assign]
             self.passed = self.failed = self._left_keyed  # type: ignore[method-assign, assignment]
+
+    def _begin(self) -> None:
+        self._machine = self._slots.machine
+        self._rooms: dict[Hashable, Slots] = {}
+
+    def _forked(self) -> None:
+        self._slots.forked()
+        self._begin()
 
     def _room(self) -> Slots:
         return Slots(self.options.slots, self.options.queue, name=self.name)
@@ -182,7 +192,7 @@ class Bulkhead(Guard[Slots]):
         with self._lock:
             room.users -= 1
             if not room.users:
-                del self._rooms[room.key]
+                self._rooms.pop(room.key, None)  # a child that was forked inside has none
 
     def _new_room(self, key: Hashable) -> Slots:
         if len(self._rooms) >= self.options.max_keys:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import msgspec
 
 from escala.errors import ConfigError, Rejected, Unavailable, WouldBlock
+from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.config import options
 from escala.kernel.events import publish
 from escala.kernel.policy import Next, Policy
@@ -119,8 +120,16 @@ class Fallback(Policy):
         self._check()
         self._lock = threading.RLock()
         self._kept: LastGood[Any] | None = None
+        self._begin()
+        begin_anew(self, Fallback._forked)
+
+    def _begin(self) -> None:
         if self.options.last_good is not None:
-            self._kept = LastGood(most=max_keys, max_age=self.options.last_good)
+            self._kept = LastGood(most=self.options.max_keys, max_age=self.options.last_good)
+
+    def _forked(self) -> None:
+        free(self._lock)
+        self._begin()
 
     def _check(self) -> None:
         sources = (self._value is not _NO_VALUE) + (self._function is not None)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.context import current
 from escala.kernel.events import publish
 from escala.resilience.events import Hedged
@@ -26,11 +27,20 @@ class HedgeDesk:
         discard: Callable[[Any], None] | None,
     ) -> None:
         self._name, self._budget = name, budget
-        self._fixed = after.seconds
-        self._digest = None if after.per_mille is None else LatencyDigest(after.per_mille)
+        self._fixed, self._per_mille = after.seconds, after.per_mille
         self.judge, self.discard = judge, discard
         self._lock = threading.RLock()
+        self._begin()
+        begin_anew(self, HedgeDesk._forked)
+
+    def _begin(self) -> None:
+        each = self._per_mille
+        self._digest = None if each is None else LatencyDigest(each)
         self._copies = self._won = 0
+
+    def _forked(self) -> None:
+        free(self._lock)
+        self._begin()
 
     @property
     def after(self) -> float | None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
 import msgspec
 
 from escala.errors import ConfigError, Rejected, WouldBlock
+from escala.kernel.at_fork import begin_anew
 from escala.kernel.config import options
 from escala.kernel.context import current, deadline
 from escala.kernel.events import publish
@@ -158,7 +159,13 @@ class Retry(Policy):
         self._hint: Callable[[Any], float | None] | None = None
         if hint is not None:
             self._hint = asker.asking(hint, "hint", reads=_hinted, instead=_own_wait)
-        self._draw = (rng or random.Random()).random
+        self._rng = rng
+        self._begin()
+        begin_anew(self, Retry._begin)
+
+    def _begin(self) -> None:
+        # Of its own in each forked child, or all of them would wait the same "random" times.
+        self._draw = (self._rng or random.Random()).random
 
     @classmethod
     def build(cls, options: Options, scope: Scope) -> Self:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.config import options
 from escala.kernel.units import PositiveDuration, Share
 from escala.kernel.writer import differing
@@ -30,19 +31,26 @@ class RetryBudget:
     by tenths of the window, so one counts for at least 0.9 and at most 1.0 times `window`.
     """
 
-    __slots__ = ("_lock", "_machine", "options")
+    __slots__ = ("__weakref__", "_lock", "_machine", "options")
 
     def __init__(
         self, share: float | str = "20%", *, floor: int = 3, window: float | str = "10s"
     ) -> None:
         given = {"share": share, "floor": floor, "window": window}
         self.options = options(_Options, given, where="RetryBudget")
-        self._machine = BudgetMachine(
-            share=self.options.share, floor=self.options.floor, window=self.options.window
-        )
         # Reentrant: the garbage collector may close an abandoned call, which gives back, in the
         # middle of this thread's own turn.
         self._lock = threading.RLock()
+        self._begin()
+        begin_anew(self, RetryBudget._forked)
+
+    def _begin(self) -> None:
+        chosen = self.options
+        self._machine = BudgetMachine(share=chosen.share, floor=chosen.floor, window=chosen.window)
+
+    def _forked(self) -> None:
+        free(self._lock)
+        self._begin()
 
     def __repr__(self) -> str:
         words = [repr(self.options.share.text)]

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Self, TypeVar
 import msgspec
 
 from escala import errors
+from escala.kernel.at_fork import begin_anew
 from escala.kernel.config import options
 from escala.kernel.context import current
 from escala.kernel.events import publish
@@ -78,9 +79,18 @@ class Shed(Policy):
         self.options = options(self.Options, given, where="Shed")
         self._slots = Slots(slots, queue, name=name)
         self._lock = self._slots.lock
+        self._rng = rng
+        self._begin()
+        begin_anew(self, Shed._forked)
+
+    def _begin(self) -> None:
         self._machine = ShedMachine(interval=self.options.interval)
-        self._draw = (rng or random.Random()).random
+        self._draw = (self._rng or random.Random()).random
         self._told = False
+
+    def _forked(self) -> None:
+        self._slots.forked()
+        self._begin()
 
     @classmethod
     def build(cls, options: Options, scope: Scope) -> Self:

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import cast
 
 from escala.errors import BulkheadFull, DeadlineExceeded
+from escala.kernel.at_fork import free
 from escala.kernel.context import remaining
 from escala.kernel.runtime import Parker, Runtime
 from escala.resilience.pure.bulkhead import BulkheadMachine, Entry
@@ -20,18 +21,27 @@ class Slots:
     gives it back. The lock may be shared with others; it is held for single steps only.
     """
 
-    __slots__ = ("_name", "_queue", "count", "key", "lock", "machine", "users")
+    __slots__ = ("_first", "_name", "_queue", "count", "key", "lock", "machine", "users")
 
     def __init__(
         self, count: int, queue: int, *, name: str, lock: threading.RLock | None = None
     ) -> None:
-        self.count, self._queue, self._name = count, queue, name
-        self.machine = BulkheadMachine[Parker](slots=count, queue=queue)
+        self._first, self._queue, self._name = count, queue, name
         # Reentrant: the garbage collector may close an abandoned call, which gives its slot
         # back, in the middle of this thread's own turn.
         self.lock = threading.RLock() if lock is None else lock
         # For who keeps many of these: callers inside or waiting, and which one it is.
         self.users, self.key = 0, cast("Hashable", "")
+        self._begin()
+
+    def _begin(self) -> None:
+        self.count = self._first
+        self.machine = BulkheadMachine[Parker](slots=self.count, queue=self._queue)
+
+    def forked(self) -> None:
+        """In a forked child: those inside and in the queue have stayed with the parent."""
+        free(self.lock)
+        self._begin()
 
     async def take(
         self, runtime: Runtime, wait: float | None = None, priority: int | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
 from collections.abc import Callable
+
+from escala.kernel.at_fork import begin_anew, free
 
 _IDLE = 60.0  # seconds after which a thread without work ends
 
@@ -21,18 +22,20 @@ class SpareThreads:
     def __init__(self, most: int, *, name: str) -> None:
         self.most, self._name = most, name
         self._lock = threading.RLock()
-        self._forget()
+        self._begin()
+        begin_anew(self, SpareThreads._forked)
 
-    def _forget(self) -> None:
-        self._process = os.getpid()
+    def _forked(self) -> None:
+        free(self._lock)
+        self._begin()
+
+    def _begin(self) -> None:
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.alive = self._idle = 0
 
     def hand_over(self, run: Callable[[], None]) -> bool:
         """Have a free thread run this; False, and nothing is run, if there is none."""
         with self._lock:
-            if self._process != os.getpid():
-                self._forget()  # this is a fork, and threads stay behind
             idle = self._idle > 0
             if idle:
                 self._idle -= 1

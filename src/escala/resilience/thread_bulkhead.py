@@ -15,6 +15,7 @@ from typing import Annotated, Any, ParamSpec, Self, TypeVar
 import msgspec
 
 from escala.errors import BulkheadFull
+from escala.kernel.at_fork import begin_anew
 from escala.kernel.config import options
 from escala.kernel.runtime import colours
 from escala.kernel.units import Duration
@@ -68,9 +69,17 @@ class ThreadBulkhead:
         self.options = options(_Options, given, where="ThreadBulkhead")
         self._slots = Slots(threads, queue, name=name)
         self._lock = self._slots.lock
+        self._closed = False
+        self._begin()
+        begin_anew(self, ThreadBulkhead._forked)
+
+    def _begin(self) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._idle = self._started = 0
-        self._closed = False
+
+    def _forked(self) -> None:
+        self._slots.forked()
+        self._begin()
 
     def __repr__(self) -> str:
         words = [f"{key}={value!r}" for key, value in differing(self.options).items()]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from escala.errors import StoreUnavailable
+from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.context import remaining
 from escala.kernel.runtime import Runtime
 from escala.kernel.wrong_value import without_password
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 _PATIENCE = 0.5
-_MOST_IDLE = 8
 
 
 class PostgresLink:
@@ -26,18 +26,23 @@ class PostgresLink:
 
     The driver's sync connections cannot give up waiting, so the link waits for the socket itself:
     whatever the server does, no question takes longer than half a second, connecting included.
-    A connection serves threads and event loops in turn. `prepare` is SQL that each new connection
-    runs first. Only a host's name is looked up by the system, without a limit and in the event
-    loop: prefer an address there, or `hostaddr`.
+    A connection serves threads and event loops in turn, and up to `keep` wait for the next
+    question. After an error all of them are made anew: the server may be another one by now.
+    `prepare` is SQL that each new connection runs first. Only a host's name is looked up by the
+    system, without a limit and in the event loop: prefer an address there, or `hostaddr`.
     """
 
-    def __init__(self, url: str, prepare: str) -> None:
+    def __init__(self, url: str, prepare: str, *, keep: int) -> None:
         address = PostgresAddress(url)
         self._pq, self._error = address.pq, address.error
         self.where, self._conninfo = address.where, address.conninfo
-        self._prepare = prepare.encode()
+        self._prepare, self._keep = prepare.encode(), keep
         self._lock = threading.RLock()
         self._idle: list[tuple[int, PGconn]] = []
+        begin_anew(self, PostgresLink._forked)
+
+    def _forked(self) -> None:
+        free(self._lock)
 
     async def ask(
         self, statement: str, values: Sequence[bytes | None], runtime: Runtime
@@ -59,8 +64,11 @@ class PostgresLink:
                 raise
         except self._error as error:
             self._fail(str(error), error)
+        if result.status == self._pq.ExecStatus.FATAL_ERROR:
+            connection.finish()
+            self.close()
+            self._check(result)
         self._give_back(connection)
-        self._check(result)
         columns = range(result.nfields)
         return [
             [result.get_value(row, column) for column in columns] for row in range(result.ntuples)
@@ -89,7 +97,7 @@ class PostgresLink:
 
     def _give_back(self, connection: PGconn) -> None:
         with self._lock:
-            if len(self._idle) < _MOST_IDLE:
+            if len(self._idle) < self._keep:
                 self._idle.append((os.getpid(), connection))
                 return
         connection.finish()

@@ -10,6 +10,7 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from escala.errors import ConfigError, StoreUnavailable
+from escala.kernel.at_fork import begin_anew, free, hold
 from escala.kernel.context import remaining
 from escala.kernel.runtime import Runtime
 from escala.kernel.wrong_value import shown
@@ -44,6 +45,11 @@ class SqliteLink:
         self._connection: Connection | None = None
         self._process = 0
         self._abandoned: list[Connection] = []
+        hold(self, self._lock)  # SQLite has locks of its own, inside its library
+        begin_anew(self, SqliteLink._forked)
+
+    def _forked(self) -> None:
+        free(self._lock)
 
     async def run(self, step: Callable[[Connection], T], runtime: Runtime) -> T:
         """What the step answers. Raises `StoreUnavailable`, and then nothing is written."""
@@ -72,6 +78,11 @@ class SqliteLink:
             connection, self._connection = self._connection, None
             if connection is not None and self._process == os.getpid():
                 connection.close()
+
+    def __del__(self) -> None:
+        """A limiter that no one has closed and no one uses any more holds no file open."""
+        if hasattr(self, "_lock"):  # not if its URL was refused
+            self.close()
 
     def _once(self, step: Callable[[Connection], T]) -> T:
         connection = self._opened()

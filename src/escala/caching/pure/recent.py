@@ -8,7 +8,9 @@ V = TypeVar("V")
 
 
 class Recent(Generic[V]):
-    """For each of the `limit` keys seen last, the latest version and `keep` before it. Not locked.
+    """For each of `limit` keys the version seen last, and `keep` before it. Not locked.
+
+    For one key more, the one that came first is forgotten: then no one knows of its versions.
 
     >>> recent = Recent(keep=1)
     >>> recent.see("a", 1), recent.see("a", 2), recent.see("a", 3), recent.see("a", 3)
@@ -25,11 +27,10 @@ class Recent(Generic[V]):
         """A version is asked for; those to let go of."""
         seen = self._seen.get(key)
         if seen is None:
-            gone: list[V] = []
             if len(self._seen) >= self._limit:
-                gone = self._seen.pop(next(iter(self._seen)))
+                del self._seen[next(iter(self._seen))]
             self._seen[key] = [version]
-            return gone
+            return []
         if seen[-1] == version:
             return []
         if version in seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -94,27 +94,33 @@ class Editor:
             self._seen.append((change, cents))
 
     def found(self, outcomes: Iterable[Outcome]) -> Prices:
-        """Hold the pages that clients got, and those of its own, against what was in force."""
-        pages = sorted(
-            (outcome.sent, outcome.path, outcome.cents)
-            for outcome in outcomes
-            if outcome.cents is not None and outcome.status == _OK
-        )
-        shown = [(change.cents, cents) for change, cents in self._seen]
-        force: dict[str, int] = {}
-        changes = iter(self.changes)
-        following = next(changes, None)
-        for sent, path, cents in pages:
-            while following is not None and following.at <= sent:
-                force[following.path] = following.cents
-                following = next(changes, None)
-            if path in force:
-                shown.append((force[path], cents))
-        return Prices(
-            changed=len(self.changes),
-            seen=len(shown),
-            stale=sum(cents < least for least, cents in shown),
-        )
+        """Hold the pages that clients got, and those that it saw, against what was in force."""
+        return compare(self.changes, self._seen, outcomes)
+
+
+def compare(
+    changes: Sequence[Change], looks: Sequence[tuple[Change, int]], outcomes: Iterable[Outcome]
+) -> Prices:
+    """A page is stale if it shows less than a change that had been answered when it was sent for.
+
+    `changes` come in order; `looks` are prices that were seen right after a change.
+    """
+    pages = sorted(
+        (outcome.sent, outcome.path, outcome.cents)
+        for outcome in outcomes
+        if outcome.cents is not None and outcome.status == _OK
+    )
+    shown = [(change.cents, cents) for change, cents in looks]
+    in_force: dict[str, int] = {}
+    coming = deque(changes)
+    for sent, path, cents in pages:
+        while coming and coming[0].at <= sent:
+            change = coming.popleft()
+            in_force[change.path] = change.cents
+        if path in in_force:
+            shown.append((in_force[path], cents))
+    stale = sum(cents < least for least, cents in shown)
+    return Prices(changed=len(changes), seen=len(shown), stale=stale)
 
 
 def _known(database: Path) -> dict[str, tuple[int, int, str]]:

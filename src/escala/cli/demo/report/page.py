@@ -10,6 +10,7 @@ from typing import Any
 
 from escala.cli.demo.half import Half
 from escala.cli.demo.report import served
+from escala.cli.demo.report.database_chart import database_chart
 from escala.cli.demo.report.latency import latency_chart, span
 from escala.cli.demo.report.orders_chart import orders_chart
 from escala.cli.demo.report.served import served_chart
@@ -61,6 +62,14 @@ def page(traffic: Traffic, figures: Figures, halves: Sequence[Half]) -> str:
             "An accepted order must be in the database afterwards, once.",
             halves,
             partial(orders_chart, halves=halves),
+        ),
+        _pair(
+            "The shop's database",
+            "Pages that reached the shop, and those that it had to read; views of a product, and "
+            "the writes that counted them. What is spared is what its cache and its write-behind "
+            "do; every price changed in between must be on every later page.",
+            halves,
+            partial(database_chart, halves=halves),
         ),
         _section("All figures", _table(figures, halves)),
         _section("How it was run", how(traffic, figures)),

@@ -17,6 +17,10 @@ _TILES = (
     ("p99 in the surge", "p99_surge_ms", milliseconds),
     ("requests that reached the shop", "reached_shop", count),
 )
+_SHARES = (
+    ("accepted orders found afterwards", "orders_found", "orders_accepted"),
+    ("pages with an old price", "stale_pages", "pages_seen"),
+)
 
 
 def lead(traffic: Traffic, figures: Figures) -> str:
@@ -28,8 +32,9 @@ def lead(traffic: Traffic, figures: Figures) -> str:
         title = f"Without: {count(figures['baseline.failed'])} failed requests. "
         title += f"With the stack: {count(failed)}."
         what = (
-            "were sent twice to the same shop of three processes, at the same moments and with "
-            "the same faults: first behind plain round robin, then behind a stack of policies."
+            "were sent twice to a shop of three processes, at the same moments and with the same "
+            "faults: first behind plain round robin, then behind a stack of policies, and with "
+            "the shop's own cache and write-behind."
         )
     else:
         what = "were sent to a shop of three processes behind a stack of policies."
@@ -51,12 +56,10 @@ def tiles(figures: Figures) -> str:
         )
         for label, key, write in _TILES
     ]
-    orders = f"{figures['orders.found']:,} of {figures['orders.accepted']:,}"
-    before = ""
-    if "baseline.orders_found" in figures:
-        found, accepted = figures["baseline.orders_found"], figures["baseline.orders_accepted"]
-        before = f"{found:,} of {accepted:,}"
-    made.append(_tile("accepted orders found afterwards", orders, before))
+    made += [
+        _tile(label, _of("stack", part, whole, figures), _of("baseline", part, whole, figures))
+        for label, part, whole in _SHARES
+    ]
     return f'<div class="tiles">{"".join(made)}</div>'
 
 
@@ -84,6 +87,17 @@ def how(traffic: Traffic, figures: Figures) -> str:
         "A client gives up after 4 s. A refusal is an answer 429 or 503 that a policy gave "
         "before the shop was asked; it is not counted as admitted."
     )
+    prices = (
+        "Every half second the price of a popular product rose by a cent, through the gateway. "
+        "All pages of these products that clients asked for afterwards were compared with it, "
+        "and the page of the product's category, asked of the shop itself."
+    )
+    views = (
+        "A view is an answer to how many of a product are left, which its page asks for whenever "
+        "it is shown. "
+        f"{count(figures['stack.views_found'])} of {count(figures['stack.views_served'])} were in "
+        "the database afterwards; an instance was killed and counted on from its journal."
+    )
     again = f"Again: <code>{escape(traffic.again)}</code>"
     lines = (
         traffic_from,
@@ -91,12 +105,21 @@ def how(traffic: Traffic, figures: Figures) -> str:
         machine,
         generator,
         counting,
+        prices,
+        views,
         *map(escape, caveats(figures)),
         again,
     )
     return (
         '<ul class="plain">' + "".join(f'<li class="note">{line}</li>' for line in lines) + "</ul>"
     )
+
+
+def _of(half: str, part: str, whole: str, figures: Figures) -> str:
+    """A count and what it is out of; nothing for a half that was not run."""
+    if f"{half}.{part}" not in figures:
+        return ""
+    return f"{count(figures[f'{half}.{part}'])} of {count(figures[f'{half}.{whole}'])}"
 
 
 def _tile(label: str, value: str, before: str) -> str:

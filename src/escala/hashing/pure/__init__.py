@@ -1,0 +1,1 @@
+"""The arithmetic of hashing: digests, points, tables and shares."""
