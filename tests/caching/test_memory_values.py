@@ -81,6 +81,7 @@ def test_what_is_over_goes_as_new_keys_come(
 
 
 def test_stores_of_one_name_share_what_they_keep_as_long_as_there_are_any() -> None:
+    gc.collect()  # what other tests have left
     before = len(_tables)
     one, two = (open_value_store("memory://shared", "c", writer) for writer in "ab")
     other = open_value_store("memory://other", "c", "a")

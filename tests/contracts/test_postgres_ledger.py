@@ -16,8 +16,8 @@ import pytest
 from tests.contracts.ledger_contract import LedgerContract, Open
 from tests.servers.postgres_server import PostgresServer, postgres_server
 
-from escala import FixedWindow, TokenBucket
-from escala.errors import ConfigError, StoreUnavailable, WouldBlock
+from escala import Deadline, FixedWindow, TokenBucket
+from escala.errors import ConfigError, DeadlineExceeded, StoreUnavailable, WouldBlock
 from escala.kernel.runtime import colours, drive
 from escala.limiting import postgres_function
 from escala.limiting.ledger import open_ledger
@@ -421,6 +421,23 @@ def test_a_primary_that_has_become_a_standby_is_left(own: PostgresServer) -> Non
         drive(ledger.take("k", 1, colours.thread))
     assert drive(ledger.take("k", 1, colours.thread))[0].remaining == 7
     ledger.close()
+
+
+def test_callers_in_a_hurry_do_not_make_the_store_away(own: PostgresServer) -> None:
+    limiter = TokenBucket("9/s", store=own.url)
+    assert not limiter.acquire().away
+    own.freeze()
+    try:
+        for _ in range(5):
+            with pytest.raises(DeadlineExceeded):
+                Deadline("20ms").call(limiter.acquire)
+            with pytest.raises(DeadlineExceeded):
+                asyncio.run(Deadline("20ms").acall(limiter.aacquire))
+    finally:
+        own.freeze(signal.SIGCONT)
+    assert not limiter.acquire().away
+    assert limiter.snapshot() == {"store_away": 0.0, "without_store": 0.0}
+    limiter.close()
 
 
 def test_a_server_that_is_silent_costs_half_a_second(own: PostgresServer) -> None:

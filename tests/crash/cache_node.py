@@ -17,7 +17,7 @@ from typing import Any
 from tests.crash.shared_source import KEYS, SharedSource
 
 from escala import Cache
-from escala.caching import CacheHearingChanged
+from escala.caching.events import CacheHearingChanged
 from escala.kernel.events import subscribe
 
 ROLE, URL, PATH, MAX_STALE, SEED = sys.argv[1:6]
@@ -45,13 +45,13 @@ class Reads:
     """What the readers of this process got."""
 
     def __init__(self) -> None:
-        self.count = self.stale = 0
+        self.count = self.late = 0
         self.oldest = 0.0
 
     def note(self, key: int, version: int, at: float) -> None:
         age = source.age(key, version, at)
         self.count += 1
-        self.stale += age > 0
+        self.late += age > 0
         self.oldest = max(self.oldest, age)
 
 

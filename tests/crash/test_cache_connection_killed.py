@@ -26,7 +26,7 @@ __all__ = ["own_redis"]
 
 SECONDS = float(os.environ.get("ESCALA_CACHE_SECONDS", "0"))
 MAX_STALE = 1.0
-NODE = str(Path(__file__).parent / "cache_node.py")
+ROOT = Path(__file__).parents[2]
 LISTENING = (b"TRACKING", b"SUBSCRIBE")
 
 
@@ -34,11 +34,17 @@ class Node:
     """A process of `cache_node.py`."""
 
     def __init__(self, role: str, url: str, path: Path, seed: int) -> None:
-        words = [role, url, str(path), str(MAX_STALE), str(seed)]
+        words = [role, url, str(path), f"{MAX_STALE}s", str(seed)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [sys.executable, NODE, *words], stdin=pipe, stdout=pipe, text=True
+            [sys.executable, "-m", "tests.crash.cache_node", *words],
+            cwd=ROOT,
+            stdin=pipe,
+            stdout=pipe,
+            text=True,
         )
+
+    def ready(self) -> None:
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
 
@@ -133,14 +139,17 @@ def test_nothing_is_given_for_longer_than_max_stale(
             node("aread", f"{relayed_url}?events=tracking", 20),
             node("read", f"{relayed_url}?events=pubsub", 30),
         ]
+        for each in (*writers, *readers):
+            each.ready()
         faults = Faults(own_redis, relay, rng)
         end = time.monotonic() + SECONDS
         for fault in faults.all:
-            time.sleep(rng.uniform(0.1, 0.4))
+            time.sleep(rng.uniform(0.05, 0.3))
             fault()
         while time.monotonic() < end:
             time.sleep(rng.uniform(0.05, 1.5))
             rng.choice(faults.all)()
+        time.sleep(0.2)
         wrote = [each.stopped() for each in writers]
         time.sleep(MAX_STALE)
         seen = [each.stopped() for each in readers]

@@ -13,7 +13,8 @@ import pytest
 from tests.limiting.limiters import alone
 
 from escala import FixedWindow, SlidingWindowCounter, TokenBucket
-from escala.errors import ConfigError, StoreUnavailable, WouldBlock
+from escala.errors import ConfigError, DeadlineExceeded, StoreUnavailable, WouldBlock
+from escala.kernel.context import restore, shorten
 from escala.kernel.runtime import colours, drive
 from escala.limiting.plan import Limit, Plan
 from escala.limiting.sqlite_ledger import SqliteLedger
@@ -211,6 +212,26 @@ def test_the_deadline_shortens_the_wait_for_a_lock(url: str, world: VirtualRunti
 
     world.run(main())
     ledger.close()
+
+
+def test_callers_in_a_hurry_do_not_make_the_store_away(url: str, world: VirtualRuntime) -> None:
+    limiter = TokenBucket("9/s", store=url)
+
+    async def main() -> None:
+        limiter.acquire()
+        other = locked(url)
+        for _ in range(5):
+            before = shorten(world.now() + 0.1)
+            with pytest.raises(DeadlineExceeded, match="time was up before others were done"):
+                await limiter.aacquire()
+            restore(before)
+        other.rollback()
+        other.close()
+        assert not (await limiter.aacquire()).away
+        assert limiter.snapshot() == {"store_away": 0.0, "without_store": 0.0}
+
+    world.run(main())
+    limiter.close()
 
 
 def test_a_sync_call_in_a_loop_waits_for_no_lock(url: str) -> None:

@@ -16,16 +16,17 @@ from escala.stores.script_link import Word
 EVENTS = ("auto", "pubsub", "tracking")
 
 _CHUNK = 65536
-_PING, _SILENCE = 0.3, 0.9  # parts of the bound
+_PING, _SILENCE = 0.25, 0.8  # parts of the bound
 _NOT_NOW = ("BUSY", "LOADING", "MASTERDOWN", "NOAUTH", "TRYAGAIN")  # no reason to ask for less
 
 
 class RedisWire:
     """Hears by client tracking (RESP3, Redis 6 or newer, Valkey), or by a channel.
 
-    Each `bound` * 0.3 it asks for a sign of life. An answer proves that everything from before
-    it was asked has been heard; when the latest proof is older than `bound` * 0.9 it is over.
-    So a signal that is not heard within `bound` is at least known to be missing.
+    Each `bound` / 4 it asks for a sign of life. An answer proves that everything from before
+    it was asked has been heard; when the latest proof is older than `bound` * 0.8 it is over.
+    So a signal that is not heard within `bound` is at least known to be missing, with a fifth of
+    it to spare for a thread that is late.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class RedisWire:
         self._proof = self._now()
 
     def hear(self) -> tuple[list[Signal], bool]:
-        """Signals, after at most a third of the bound."""
+        """Signals, after at most a quarter of the bound."""
         ping = (self._asked[-1] if self._asked else self._proof) + self._bound * _PING
         end = self._proof + self._bound * _SILENCE
         # A thread that is late first reads what has come meanwhile.

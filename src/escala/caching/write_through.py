@@ -81,7 +81,6 @@ class WriteThrough(Generic[V]):
         try:
             answer = await _run(self._remove, (name,), runtime)
         except BaseException as error:
-            await self._in_doubt(key, error, runtime)
             raise
         await self._forget(key, runtime)
         return answer

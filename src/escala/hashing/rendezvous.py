@@ -26,7 +26,7 @@ class Rendezvous(Snapshot):
     """Reach for it with few nodes of differing weights: exact shares, nothing to build or tune.
 
     >>> few = Rendezvous({"small": 1, "large": 3})
-    >>> few.node("user:7"), few.prefer("user:7", 2)
+    >>> few.node("user:8"), few.prefer("user:8", 2)
     ('large', ['large', 'small'])
 
     - `nodes` are names, or a mapping of names to weights.

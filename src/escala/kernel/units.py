@@ -64,8 +64,10 @@ class Duration(Scalar, float):
         seconds = _number(cls, value)
         if seconds is None and isinstance(value, str) and (parts := _parts(_DURATION, value)):
             seconds = _product(parts[0], *_SECONDS[parts[1]])
-        if seconds is None or not cls.lowest <= seconds <= _LONGEST_DURATION:
+        if seconds is None or not seconds >= cls.lowest:
             raise WrongValue(cls.expected, value)
+        if seconds > _LONGEST_DURATION:
+            raise WrongValue("a duration of at most a century (36500d)", value)
         return float.__new__(cls, abs(seconds))  # -0.0 is zero
 
     @property

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from escala.errors import StoreUnavailable
+from escala.errors import DeadlineExceeded, StoreUnavailable
 from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.context import remaining
 from escala.kernel.runtime import Runtime
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 _PATIENCE = 0.5
+
+
+class _Late(Exception):
+    """The time for a question is over."""
 
 
 class PostgresLink:
@@ -47,13 +51,16 @@ class PostgresLink:
     async def ask(
         self, statement: str, values: Sequence[bytes | None], runtime: Runtime
     ) -> list[list[bytes | None]]:
-        """The rows of the answer, as text. Raises `StoreUnavailable`.
+        """The rows of the answer, as text.
 
+        Raises `StoreUnavailable`, or `DeadlineExceeded` when the caller's own time is up before.
         A statement whose answer did not come in time may have been carried out, and so may one
         whose caller was cancelled.
         """
         refuse_in_loop(runtime)
-        until = runtime.now() + min(_PATIENCE, remaining(runtime.now()))
+        now = runtime.now()
+        left = remaining(now)
+        until = now + min(_PATIENCE, left)
         try:
             connection = self._taken() or await self._connected(runtime, until)
             try:
@@ -64,6 +71,12 @@ class PostgresLink:
                 raise
         except self._error as error:
             self._fail(str(error), error)
+        except _Late as error:
+            if left < _PATIENCE:
+                raise DeadlineExceeded(
+                    "the call's time was up before the store answered"
+                ) from error
+            self._fail(f"no answer within {_PATIENCE:g} s", error)
         if result.status == self._pq.ExecStatus.FATAL_ERROR:
             connection.finish()
             self.close()
@@ -140,7 +153,7 @@ class PostgresLink:
     ) -> None:
         left = until - runtime.now()
         if not await ready(connection.socket, runtime, left, to_write=to_write):
-            self._fail(f"no answer within {_PATIENCE:g} s")
+            raise _Late
 
     def _check(self, result: PGresult) -> None:
         if result.status == self._pq.ExecStatus.FATAL_ERROR:

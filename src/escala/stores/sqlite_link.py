@@ -9,7 +9,7 @@ from sqlite3 import SQLITE_BUSY, SQLITE_LOCKED, Connection, Error, connect
 from typing import TypeVar
 from urllib.parse import unquote
 
-from escala.errors import ConfigError, StoreUnavailable
+from escala.errors import ConfigError, DeadlineExceeded, StoreUnavailable
 from escala.kernel.at_fork import begin_anew, free, hold
 from escala.kernel.context import remaining
 from escala.kernel.runtime import Runtime
@@ -52,8 +52,13 @@ class SqliteLink:
         free(self._lock)
 
     async def run(self, step: Callable[[Connection], T], runtime: Runtime) -> T:
-        """What the step answers. Raises `StoreUnavailable`, and then nothing is written."""
-        until, pause = runtime.now() + min(_PATIENCE, remaining(runtime.now())), _FIRST_PAUSE
+        """What the step answers. Raises `StoreUnavailable`, and then nothing is written.
+
+        When the caller's own time is up before others are done, that is `DeadlineExceeded`.
+        """
+        now, pause = runtime.now(), _FIRST_PAUSE
+        left = remaining(now)
+        until = now + min(_PATIENCE, left)
         while True:
             try:
                 with self._lock:
@@ -65,6 +70,10 @@ class SqliteLink:
                     self.close()
                     raise StoreUnavailable(f"the SQLite file {self.path}: {error}") from error
                 if runtime.now() >= until:
+                    if left < _PATIENCE:
+                        raise DeadlineExceeded(
+                            "the call's time was up before others were done with the store"
+                        ) from error
                     raise StoreUnavailable(
                         f"the SQLite file {self.path} was locked by others for {_PATIENCE:g} s: "
                         "another program holds a transaction open"

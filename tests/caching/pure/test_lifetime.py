@@ -72,7 +72,7 @@ def test_a_spread_is_drawn_evenly_to_both_sides() -> None:
 
 def test_of_one_lifetime_come_few_different_ones() -> None:
     lifetime = Lifetime("100s")
-    assert len({lifetime.drawn(n / 20_000) for n in range(20_000)}) == 1024
+    assert len({lifetime.drawn(n / 20_000) for n in range(20_000)}) == 513
 
 
 def test_without_a_spread_it_is_exact() -> None:

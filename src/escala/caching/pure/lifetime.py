@@ -9,7 +9,7 @@ from escala.kernel.units import PositiveDuration, Share
 from escala.kernel.wrong_value import WrongValue
 
 SPREAD = 0.1
-_LEVELS = 1024  # so many different lifetimes come of one, so that entries can share them
+_LEVELS = 512  # so many different lifetimes come of one, so that entries can share them
 
 
 class Lifetime(Scalar):
@@ -48,7 +48,7 @@ class Lifetime(Scalar):
         """The lifetime of one value; `draw` is a random number from 0 to 1."""
         if not self.spread:
             return self.seconds
-        level = int(draw * _LEVELS) / _LEVELS
+        level = round(draw * _LEVELS) / _LEVELS
         return self.seconds * (1 + self.spread * (2 * level - 1))
 
     @property
