@@ -28,6 +28,7 @@ REGISTRY = {
     "resilience": "benchmarks.resilience",
     "limiting": "benchmarks.limiting",
     "caching": "benchmarks.caching",
+    "hashing": "benchmarks.hashing",
     "gateway": "benchmarks.gateway",
     "endurance": "benchmarks.endurance",
 }

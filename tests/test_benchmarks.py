@@ -203,7 +203,7 @@ def test_unknown_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
         run.main(["gatway"])
     assert stop.value.code == 2
     assert (
-        "there are kernel, resilience, limiting, caching, gateway, endurance"
+        "there are kernel, resilience, limiting, caching, hashing, gateway, endurance"
         in capsys.readouterr().err
     )
 

@@ -52,6 +52,7 @@ CHAPTERS = [
     ".resilience",
     ".limiting",
     ".balancing",
+    ".hashing",
     ".caching",
     ".adapters",
 ]

@@ -26,7 +26,8 @@ class Pages:
         self._page, self._cache = read, None
         if file is not None:
             # The processes share one level and keep no copies of their own: a process hears of
-            # another's change some milliseconds late, and here no page may show an old price.
+            # another's change some milliseconds late. So what it was reading when the price
+            # changed may be given for as long, but nothing that is kept shows an old price.
             l2 = f"sqlite:///{quote(str(file.absolute()))}"
             self._cache = Cache("shop", l1=None, l2=l2, ttl="1m", wait="200ms")
             self._page = self._cache.memo(

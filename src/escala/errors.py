@@ -80,6 +80,10 @@ class BackendUnreachable(BackendError):
     """A target could not be connected to: nothing of the call was sent."""
 
 
+class OriginFailed(Unavailable):
+    """An origin did not give a cache what it was asked for, or did not forget it."""
+
+
 class CannotEncode(EscalaError, ValueError):
     """A value cannot be kept as bytes: it would not come back as it went in."""
 

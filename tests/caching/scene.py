@@ -92,7 +92,7 @@ LOADS = (
     "give_up",
     "fits",
 )
-LANDS = ("land", "refuse", "forget", "offer", "rescue", "look_up", "found")
+LANDS = ("land", "forget", "offer", "rescue", "look_up", "found")
 ENTRANCES = (*LOADS, *LANDS, "drop", "invalidate", "invalidate_all")
 
 

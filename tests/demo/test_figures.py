@@ -99,12 +99,13 @@ def test_what_the_shop_spared_its_database() -> None:
         half(
             "stack",
             pages=Pages(asked=200, read=50),
-            prices=Prices(changed=4, seen=30, stale=2),
+            prices=Prices(changed=4, seen=30, late=1, stale=2),
             views=Views(served=9, found=8, unconfirmed=7, saves=3),
         )
     )
     assert (flat["pages_asked"], flat["pages_read"], flat["pages_cached"]) == (200, 50, 0.75)
-    assert (flat["prices_changed"], flat["pages_seen"], flat["stale_pages"]) == (4, 30, 2)
+    prices = [flat[key] for key in ("prices_changed", "pages_seen", "late_pages", "stale_pages")]
+    assert prices == [4, 30, 1, 2]
     views = [flat[f"views_{word}"] for word in ("served", "found", "unconfirmed")]
     assert (views, flat["view_writes"]) == ([9, 8, 7], 3)
 

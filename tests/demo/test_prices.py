@@ -11,8 +11,9 @@ import pytest
 from escala.cli.demo.http_client import Client, Reply
 from escala.cli.demo.outcome import Outcome
 from escala.cli.demo.plan import Planned
-from escala.cli.demo.prices import Change, Editor, Prices, cents_on, compare
+from escala.cli.demo.prices import Change, Editor, Page, Prices, cents_on, compare
 from escala.cli.demo.shop import find_shop
+from escala.kernel.runtime import colours
 from escala.testing import VirtualRuntime
 
 SEVEN, EIGHT = "/api/product/7", "/api/product/8"
@@ -31,51 +32,42 @@ def test_the_price_is_read_from_the_page() -> None:
     assert cents_on(b"") is None
 
 
-def page(
-    cents: int | None, at: float, path: str = SEVEN, late: float = 0.0, status: int = 200
-) -> Outcome:
-    return Outcome(at, 0.01, "GET", "product", status=status, late=late, path=path, cents=cents)
+CHANGES = [Change(SEVEN, 101, 1.0), Change(EIGHT, 501, 1.5), Change(SEVEN, 102, 2.0)]
 
 
 @pytest.mark.parametrize(
-    ("cents", "at", "late", "found"),
+    ("cents", "at", "seen", "late", "stale"),
     [
-        (100, 0.9, 0.0, (0, 0)),  # before the first change
-        (100, 0.9, 0.1, (1, 1)),  # due before it, sent when it had been answered
-        (100, 1.0, 0.0, (1, 1)),
-        (101, 1.0, 0.0, (1, 0)),
-        (102, 1.0, 0.0, (1, 0)),  # a change whose answer is on its way is seen early
-        (101, 1.9, 0.0, (1, 0)),
-        (101, 2.0, 0.0, (1, 1)),
-        (102, 9.0, 0.0, (1, 0)),
+        (100, 0.99, 0, 0, 0),  # before the first change
+        (100, 1.0, 1, 1, 0),
+        (100, 1.24, 1, 1, 0),
+        (100, 1.25, 1, 0, 1),
+        (101, 1.0, 1, 0, 0),
+        (102, 1.5, 1, 0, 0),  # a change whose answer is on its way is seen early
+        (101, 1.99, 1, 0, 0),
+        (101, 2.0, 1, 1, 0),
+        (100, 2.0, 1, 0, 1),  # it lacks the first change, too
+        (101, 2.25, 1, 0, 1),
+        (102, 9.0, 1, 0, 0),
     ],
     ids=str,
 )
 def test_a_page_must_show_what_was_in_force_when_it_was_asked_for(
-    cents: int, at: float, late: float, found: tuple[int, int]
+    cents: int, at: float, seen: int, late: int, stale: int
 ) -> None:
-    changes = [Change(SEVEN, 101, 1.0), Change(EIGHT, 501, 1.5), Change(SEVEN, 102, 2.0)]
-    assert compare(changes, [], [page(cents, at, late=late)]) == Prices(
-        changed=3, seen=found[0], stale=found[1]
-    )
+    found = compare(CHANGES, [Page(SEVEN, cents, at)])
+    assert found == Prices(changed=3, seen=seen, late=late, stale=stale)
 
 
-def test_only_pages_with_a_price_are_held_against_it() -> None:
-    changes = [Change(SEVEN, 101, 1.0)]
-    outcomes = [page(None, 2.0), page(1, 2.0, status=500), page(1, 2.0, path=EIGHT)]
-    assert compare(changes, [], outcomes) == Prices(changed=1)
+def test_pages_come_in_any_order_and_add_up() -> None:
+    moments = [(102, 3.0), (100, 1.5), (100, 0.5), (101, 2.5), (100, 1.1)]
+    pages = [Page(SEVEN, cents, at) for cents, at in moments]
+    pages += [Page(EIGHT, 500, 1.4), Page("/api/product/9", 1, 9.0)]
+    assert compare(CHANGES, pages) == Prices(changed=3, seen=4, late=1, stale=2)
 
 
-def test_outcomes_come_in_any_order() -> None:
-    changes = [Change(SEVEN, 101, 1.0), Change(SEVEN, 102, 2.0)]
-    outcomes = [page(102, 3.0), page(100, 1.5), page(100, 0.5), page(101, 2.5)]
-    assert compare(changes, [], outcomes) == Prices(changed=2, seen=3, stale=2)
-
-
-def test_what_the_editor_saw_itself_counts_too() -> None:
-    change = Change(SEVEN, 101, 1.0)
-    looks = [(change, 100), (change, 101), (change, 102)]
-    assert compare([change], looks, []) == Prices(changed=1, seen=3, stale=1)
+def page(cents: int | None, at: float, *, late: float = 0.0, status: int = 200) -> Outcome:
+    return Outcome(at, 0.01, "GET", "product", status=status, late=late, path=SEVEN, cents=cents)
 
 
 class Server:
@@ -88,6 +80,7 @@ class Server:
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> Reply:
         self.asked.append((method, path, body))
+        await colours.loop.sleep(0.001)
         if method == "PUT" and not self.old:
             self.cents = json.loads(body)["cents"]
         html = tile(7, f"{self.cents / 100:.2f}")
@@ -121,19 +114,27 @@ def test_the_editor_raises_a_price_and_looks_at_its_category(tmp_path: Path) -> 
     server = Server()
     editor = edited(tmp_path, server, 1.2)
     assert [(method, path) for method, path, _ in server.asked] == [
+        *[("PUT", SEVEN), ("GET", "/api/category/3")] * 2,
         ("PUT", SEVEN),
-        ("GET", "/api/category/3"),
-    ] * 3
+    ]
     bodies = [json.loads(body) for method, _, body in server.asked if method == "PUT"]
     assert bodies == [{"cents": 250 + n, "version": 1 + n} for n in (1, 2, 3)]
     assert [change.at for change in editor.changes] == pytest.approx([0.0, 0.5, 1.0], abs=0.01)
-    assert editor.found([]) == Prices(changed=3, seen=3, stale=0)
+    assert editor.found([]) == Prices(changed=3, seen=2)
 
 
 def test_the_editor_finds_a_shop_that_keeps_old_pages(tmp_path: Path) -> None:
-    assert edited(tmp_path, Server(old=True), 1.2).found([]) == Prices(changed=3, seen=3, stale=3)
+    assert edited(tmp_path, Server(old=True), 1.2).found([]) == Prices(changed=3, seen=2, stale=2)
 
 
 def test_a_change_that_was_not_confirmed_is_not_in_force(tmp_path: Path) -> None:
     editor = edited(tmp_path, Server(status=503), 1.2)
     assert editor.found([page(1, 9.0)]) == Prices()
+
+
+def test_pages_of_clients_count_from_when_they_were_sent_for(tmp_path: Path) -> None:
+    editor = edited(tmp_path, Server(), 0.2)
+    assert [change.cents for change in editor.changes] == [251]
+    outcomes = [page(250, 0.2), page(250, 0.2, late=0.1), page(251, 0.4)]
+    outcomes += [page(None, 0.4), page(1, 0.4, status=500)]  # these show no price
+    assert editor.found(outcomes) == Prices(changed=1, seen=3, late=1, stale=1)

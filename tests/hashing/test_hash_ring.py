@@ -26,7 +26,8 @@ def test_a_node_that_joins_or_leaves_moves_its_own_keys_only(
     more = ring.with_node("new", weight)
     before, after = map(ring.node, KEYS), map(more.node, KEYS)
     moved = [new for old, new in zip(before, after, strict=True) if old != new]
-    assert set(moved) == {"new"}
+    assert set(moved) <= {"new"}
+    assert moved or weight < 1  # a small share may be none of so few keys
     assert more.without_node("new") == ring
     assert list(map(more.without_node("new").node, KEYS)) == list(map(ring.node, KEYS))
 
@@ -153,9 +154,10 @@ def test_a_key_stays_with_its_node_while_that_has_room() -> None:
     assert ring.place(key, {"a": 1, "b": 1, "c": 1}) == "b"  # of 4 each may have 2
     assert ring.place(key, {"b": 1}) == "a"  # of 2 each may have 1
     assert ring.place(key, {"b": 1, "a": 1}) == "b"  # of 3 each may have 1.5: one, and one more
-    assert ring.place(key, {"b": 2, "a": 2}) == "c"
-    assert ring.place(key, {"b": 2, "a": 2, "c": 0, "gone": 90}) == "c"
-    assert ring.place(key, {"b": 0.5, "a": 0, "c": 0}) == "b"
+    assert ring.place(key, {"b": 0.7, "a": 0, "c": 0}) == "b"  # of 1.7 each may have 0.85
+    assert ring.place(key, {"b": 1, "gone": 90}) == "a"  # what others have does not count
+    tight = HashRing(["a", "b", "c"], load_factor=1.1)
+    assert tight.place(key, {"b": 2, "a": 2}) == "c"
 
 
 def test_loads_that_are_no_numbers_change_nothing() -> None:
@@ -201,7 +203,10 @@ def test_ketama_moves_others_keys_when_a_weight_changes_as_libmemcached_does() -
         ({"seed": -1}, "seed: expected a whole number from 0 to 18446744073709551615, found -1"),
         ({"hash": "md5"}, "hash: expected 'xxh3' or 'ketama', found 'md5'"),
         ({"load_factor": 1}, "load_factor: expected a number above 1, up to 1000, found 1"),
-        ({"load_factor": math.nan}, "load_factor: expected a number above 1, up to 1000, found nan"),
+        (
+            {"load_factor": math.nan},
+            "load_factor: expected a number above 1, up to 1000, found nan",
+        ),
         ({"load_factor": 1001}, "load_factor: expected a number above 1, up to 1000, found 1001"),
         ({"load_factor": "2"}, "load_factor: expected a number above 1, up to 1000, found '2'"),
         ({"zones": {"x": "z"}}, "zones: there is no node 'x'"),

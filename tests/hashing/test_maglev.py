@@ -56,7 +56,7 @@ def test_changes_give_the_table_of_those_nodes() -> None:
 )
 def test_what_makes_no_table(options: dict[str, int], text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Maglev("a b c d".split(), **options)
+        Maglev(["a", "b", "c", "d"], **options)
     assert str(caught.value).startswith(f"Maglev: {text}")
 
 

@@ -207,7 +207,7 @@ def test_deep_nesting_is_refused() -> None:
     assert parse("[" * (DEEPEST - 1) + "x" + "]" * (DEEPEST - 1)).value
     deeper = refused("[" * DEEPEST + "x" + "]" * DEEPEST)
     assert f"expected at most {DEEPEST} levels of nesting, found more" in deeper
-    assert refused("[" * 500_000).startswith(f"stack.yaml:1:{DEEPEST + 1}: expected at most")
+    assert f"expected at most {DEEPEST} levels of nesting" in refused("[" * 500_000)
 
 
 def test_aliases_add_to_the_depth() -> None:

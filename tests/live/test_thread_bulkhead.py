@@ -265,6 +265,8 @@ def test_loops_and_cancellations_lose_no_slot() -> None:
 
 
 def test_bad_options_and_repr() -> None:
+    with pytest.raises(ConfigError, match="ThreadBulkhead: expected a queue for who waits 1s"):
+        ThreadBulkhead(2, wait="1s")
     with pytest.raises(ConfigError, match="ThreadBulkhead: threads: expected"):
         ThreadBulkhead(0)
     assert repr(ThreadBulkhead()) == "ThreadBulkhead()"

@@ -227,6 +227,7 @@ def test_no_slot_is_lost_wherever_a_call_is_cancelled() -> None:
         ({"algorithm": "vegas"}, "algorithm: expected"),
         ({"initial": 0}, "initial: expected"),
         ({"initial": 5, "least": 6}, "expected least <= initial <= most, found 6, 5 and 1000"),
+        ({"wait": "1s"}, "expected a queue for who waits 1s, found none"),
         ({"initial": 5, "most": 4}, "expected least <= initial <= most, found 1, 5 and 4"),
         ({"algorithm": "aimd"}, 'expected a target for "aimd", such as "100ms", found none'),
         ({"target": "1s"}, 'expected a target for "aimd" only, found one for "gradient"'),

@@ -363,6 +363,7 @@ def test_a_deadline_that_is_over_queues_no_one() -> None:
         ({"queue": -1}, "queue: expected an integer from 0"),
         ({"wait": -1}, "wait: expected a duration"),
         ({"wait": "long"}, "wait: expected a duration"),
+        ({"wait": "1s"}, "expected a queue for who waits 1s, found none"),
     ],
     ids=repr,
 )

@@ -179,7 +179,7 @@ NAMES = {
         "Bulkhead(key=hint)",
         "AdaptiveLimit()",
         "AdaptiveLimit(algorithm='aimd', initial=5, least=2, most=9, queue=3, target='50ms')",
-        "AdaptiveLimit(wait='1s', on=(OSError,), judge=judge, name='mine')",
+        "AdaptiveLimit(queue=5, wait='1s', on=(OSError,), judge=judge, name='mine')",
         "AdaptiveThrottle()",
         "AdaptiveThrottle(multiple=1.5, window='1m', on=(OSError,), judge=judge)",
         "Shed()",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from escala.caching.desk import Desk
+from escala.caching.loaded import Loaded
 from escala.caching.named import checked
+from escala.caching.pure.entry import ABSENT
 from escala.caching.rules import Rules
+from escala.kernel import events
 from escala.kernel.context import Request, current_request
 from escala.kernel.policy import Next, Policy
 from escala.kernel.runtime import Runtime
@@ -36,15 +39,25 @@ class CachePolicy(Policy):
 
     async def around(self, call: Next[T], runtime: Runtime) -> T:
         """The value of the current request's key."""
+        found, desk = self._found(), self._desk
+        if found is None:
+            answer: Any = await call()
+            return cast("T", answer.value if type(answer) is Loaded else answer)
+        key, now = checked(found), runtime.now()
+        entry = desk.hit(key, now)
+        if entry is None:
+
+            async def load(_: object) -> list[T]:
+                return [await call()]
+
+            return cast("T", await desk.value(key, load, self._rules, runtime))
+        desk.tally.hits += 1
+        if events.listeners:
+            desk.told(key, entry, now)
+        return cast("T", None if entry.value is ABSENT else entry.value)
+
+    def _found(self) -> str | None:
         request, key = current_request(), self._key
         if callable(key):
-            found = key(request)
-        else:
-            found = None if request is None else request.get(key)
-        if found is None:
-            return await call()
-
-        async def load(_: object) -> list[T]:
-            return [await call()]
-
-        return cast("T", await self._desk.value(checked(found), load, self._rules, runtime))
+            return key(request)
+        return None if request is None else request.get(key)

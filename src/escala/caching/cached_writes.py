@@ -40,6 +40,8 @@ class CachedWrites:
             return  # it had to go through, and the source has it
         if key != write.key:
             self._whole[key] = write.key
+        if self._second is not None:
+            self._second.listen()  # who begins to hear forgets what was here before
         try:
             if not write.deleted:
                 made = self._levels.made(

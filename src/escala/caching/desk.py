@@ -39,8 +39,8 @@ class Desk:
             return one(load, runtime)
         if len(key) > LONGEST_KEY:
             raise ValueError(
-                f"{self._name}: expected a key of at most {LONGEST_KEY} characters, since the third "
-                f"level is asked for it, found {len(key):,}"
+                f"{self._name}: expected a key of at most {LONGEST_KEY} characters, for the third "
+                f"level is asked for it; found {len(key):,}"
             )
 
         async def fetch(_: object) -> list[Any]:

@@ -260,13 +260,6 @@ class FirstLevel:
         with self.lock:
             self.store.remove(key)
 
-    def refuse(self, entry: Entry) -> None:
-        """The second level did not take what was loaded: something happened to it, heard or not."""
-        with self.lock:
-            here = self.store.table.get(entry.key)
-            if here is not None and here.value is entry.value:
-                self.store.remove(entry.key)
-
     def _keep(self, entry: Entry, mark: Mark, now: float) -> bool:
         """Keep an entry, if nothing forbids it; whether it may be kept anywhere."""
         if entry.key in self.ahead:

@@ -21,6 +21,7 @@ class Landing(NamedTuple):
     source: Source = "load"
     why: str = ""  # of a stale value: why it is given all the same
     cause: BaseException | None = None  # the error that it stands in for
+    late: bool = False  # something changed meanwhile: it is only for who asked first
 
 
 NOTHING = Landing()

@@ -109,10 +109,11 @@ class Makers:
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Decorate a function whose data carries a version that is cheap to ask for.
 
-        `version` is called with the same arguments before each call, and what it returns becomes
-        a part of the key: a change is seen at once, by everyone, and nothing is invalidated. Of
-        older versions `keep` are left in the first level for callers who still hold one; in the
-        second they end with their `ttl`.
+        `version` is called with the same arguments before each call, and what it returns (text,
+        a number, a date, …, see `KeyTemplate`; never None) becomes a part of the key: a change is
+        seen at once, by everyone, and nothing is invalidated. It may be async where the function
+        is. Of older versions `keep` are left in the first level for callers who still hold one; in
+        the second they end with their `ttl`.
 
         >>> from escala.caching import Cache
         >>> cache, price = Cache("shop"), {"tea": (1, 3.0)}
@@ -124,7 +125,8 @@ class Makers:
         ('tea 3.00', 'tea 3.50')
         """
         rules = ruled(self._rules, ttl=ttl, **times)
-        return Versioned(self._desk, self._levels.first, key, version, rules, keep).decorate
+        first = self._levels.first
+        return Versioned(self._desk, first, key, version, rules, keep=keep).decorate
 
     def policy(
         self,

@@ -12,6 +12,7 @@ import msgspec
 
 from escala.caching.desk import Desk
 from escala.caching.function import is_async, name_of, result_type
+from escala.caching.pure.entry import ABSENT
 from escala.caching.pure.key_template import KeyTemplate
 from escala.caching.pure.tag_template import TagTemplate
 from escala.caching.rules import Load, Rules, Tags
@@ -71,7 +72,7 @@ class MemoFunction:
             tally.hits += 1
             if events.listeners:
                 desk.told(key, entry, now)
-            return entry.value
+            return None if entry.value is ABSENT else entry.value
 
         return memoized
 
@@ -89,7 +90,7 @@ class MemoFunction:
             tally.hits += 1
             if events.listeners:
                 desk.told(key, entry, now)
-            return entry.value
+            return None if entry.value is ABSENT else entry.value
 
         return memoized
 

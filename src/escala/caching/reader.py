@@ -278,9 +278,9 @@ class Visit:
             [board] = await self.lead([board._replace(seat=None)])
             seat = board.seat
         landing = flight.result
-        if landing is None or not first.fits(landing, flight, board.mark):
+        if landing is None or (landing.late and seat is not None and not board.own):
             return None
-        return landing
+        return landing if first.fits(landing, flight, board.mark) else None
 
     def _patience(self, board: Boarding) -> float | None:
         """How long this caller waits: for a load of its own as long as it takes."""

@@ -79,11 +79,15 @@ class RedisValues:
         """See `ValueStore.read`; two round trips if there is a blob that is not whole."""
         found = await self._read(keys, lease, runtime, early=early)
         cut = [nth for nth, each in enumerate(found) if not _whole(keys[nth], each)]
-        if cut:  # the script has not looked at the payload, and thought that it was fresh
-            again = await self._read([keys[nth] for nth in cut], lease, runtime, early=True)
-            for nth, each in zip(cut, again, strict=True):
-                whole = _whole(keys[nth], each)
-                found[nth] = each if whole else each._replace(blob=None, expired=False)
+        # The script has not looked at the payload; where it thought that it was fresh, it lent none.
+        unlent = [nth for nth in cut if found[nth].token is None]
+        if unlent:
+            again = await self._read([keys[nth] for nth in unlent], lease, runtime, early=True)
+            for nth, each in zip(unlent, again, strict=True):
+                found[nth] = each
+        for nth in cut:
+            if not _whole(keys[nth], found[nth]):
+                found[nth] = found[nth]._replace(blob=None, expired=False)
         return found
 
     async def claim(self, keys: Sequence[str], lease: float, runtime: Runtime) -> list[Found]:

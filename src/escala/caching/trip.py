@@ -217,26 +217,36 @@ class Trip:
         tally = self._levels.tally
         tally.loads += 1
         tally.load_seconds += took
-        in_time = took < self._lease  # else it is no wonder if the second level does not take it
+        lease = self._lease
         self._levels.longest = max(self._levels.longest, took)
-        puts: list[Put] = []
-        entries: list[Entry] = []
+        brought = [
+            self._brought(want, value, began, took, now)
+            for want, value in zip(wants, values, strict=True)
+        ]
+        puts: dict[str, Put] = {}
         gone: list[Signal] = []
-        for want, value in zip(wants, values, strict=True):
-            made = self._brought(want, value, began, took, now)
+        for want, made in zip(wants, brought, strict=True):
             put = None if made is None else self._levels.put(want.key, made, want.mark, want.lease)
-            if made is not None and put is not None:
-                puts.append(put)
-                entries.append(made.entry)
+            if put is not None:
+                puts[want.key] = put
             elif want.stale and (made is None or want.lease is not None):
                 gone.append(Signal("key", want.key))  # it is no more what the source says
-        if self._second is not None and puts:
-            kept = await self._second.keep(puts, runtime)
-            for put in puts:
-                self._leases.pop(put.key, None)
-            for entry, taken in zip(entries, kept or (), strict=False):
-                if in_time and not taken:
-                    self._first.refuse(entry)
+        refused, sure = set[str](), False
+        try:
+            # First the second level, which knows what other processes have invalidated meanwhile.
+            if self._second is not None and puts:
+                kept = await self._second.keep(list(puts.values()), runtime) or ()
+                if runtime.now() - began < lease:  # else that is no wonder
+                    refused = {key for key, taken in zip(puts, kept, strict=False) if not taken}
+            sure = True
+        finally:
+            for want, made in zip(wants, brought, strict=True):
+                if made is not None:
+                    late = want.key in refused
+                    keep = sure and not late and made.keep and not want.held
+                    self._land(want, made, took, now, keep=keep, late=late)
+                if sure and want.key in puts:
+                    self._leases.pop(want.key, None)
         if self._second is not None and gone:
             await self._second.invalidate(gone, runtime)
 
@@ -258,7 +268,7 @@ class Trip:
         took: float,
         now: float,
     ) -> Made | None:
-        """Land one value that was loaded; None if it may not be kept."""
+        """What becomes of a value that was loaded; None if that has landed: it is none, or no good."""
         levels, key = self._levels, want.key
         if value is ABSENT and not self._times.negative_ttl:
             self._close(want, NOTHING, now)
@@ -270,11 +280,16 @@ class Trip:
         except Exception as error:  # noqa: BLE001  of the codec, or of the user's functions
             self._close(want, Landing(error=error), now)
             return None
-        kept = self._close(want, Landing(made.entry), now, keep=made.keep and not want.held)
+        return made
+
+    def _land(
+        self, want: Want, made: Made, took: float, now: float, *, keep: bool, late: bool
+    ) -> None:
+        levels = self._levels
+        kept = self._close(want, Landing(made.entry, late=late), now, keep=keep)
         if not kept:
             levels.tally.unkept += 1
-        publish(CacheLoaded(name=levels.name, at=now, key=key, took=took, kept=kept))
-        return made if kept else None
+        publish(CacheLoaded(name=levels.name, at=now, key=want.key, took=took, kept=kept))
 
     def _failed(self, wants: list[Want], error: BaseException, runtime: Runtime) -> None:
         now, levels = runtime.now(), self._levels

@@ -81,6 +81,7 @@ class WriteThrough(Generic[V]):
         try:
             answer = await _run(self._remove, (name,), runtime)
         except BaseException as error:
+            await self._in_doubt(key, error, runtime)
             raise
         await self._forget(key, runtime)
         return answer
@@ -91,7 +92,6 @@ class WriteThrough(Generic[V]):
         made = levels.made(key, value, self._rules, born=born, took=0.0, encode=encode)
         with first.lock:
             since, crowd = first.versions.mark, first.overlap.begin(key)
-        alone = False
         try:
             lease = mark = None
             if second is not None:
@@ -101,8 +101,6 @@ class WriteThrough(Generic[V]):
             answer = await _run(self._save, (name, value), runtime)
             kept = made.keep and await self._shared(key, made, mark, lease, runtime)
         except BaseException as error:
-            with first.lock:
-                first.overlap.end(key, crowd)
             await self._in_doubt(key, error, runtime)
             raise
         with first.lock:
@@ -110,10 +108,10 @@ class WriteThrough(Generic[V]):
             if kept and alone:
                 flight = first.take_off(key, since)
                 first.wrote(flight, Landing(made.entry), now=runtime.now())
-        if not kept or (second is None and not alone):
+        if not kept:
             await self._forget(key, runtime)
-        elif not alone:  # what was here may be older, and so may this; the second level knows
-            first.drop(key, now=runtime.now())
+        elif not alone:  # the second level is right; what is here may be older, and so may this
+            first.drop(key, now=runtime.now(), lag=self._rules.times.lag)
         return answer
 
     async def _shared(
@@ -136,9 +134,7 @@ class WriteThrough(Generic[V]):
     async def _forget(self, key: str, runtime: Runtime) -> None:
         before = deadline_variable.set(math.inf)  # nor is this
         try:
-            await self._writer.invalidate(
-                [Signal("key", key)], runtime, lag=self._rules.times.lag
-            )
+            await self._writer.invalidate([Signal("key", key)], runtime, lag=self._rules.times.lag)
         finally:
             restore(before)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -28,7 +28,8 @@ _MOST_VNODES, _MOST_POINTS = 65_536, 8_000_000
 _LARGEST_FACTOR = 1000.0
 
 
-class _Saved(msgspec.Struct, tag_field="kind", tag="hash_ring", forbid_unknown_fields=True):
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    kind: Literal["hash_ring"]
     hash: str
     seed: int
     vnodes: int
@@ -209,6 +210,7 @@ class HashRing(Snapshot):
     def _saved(self) -> _Saved:
         ordered = self._weights if self._hash == "ketama" else dict(sorted(self._weights.items()))
         return _Saved(
+            kind="hash_ring",
             hash=self._hash,
             seed=self._seed,
             vnodes=self._vnodes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -17,7 +17,8 @@ _SIZE = 65_537
 _LARGEST = 5_000_011
 
 
-class _Saved(msgspec.Struct, tag_field="kind", tag="maglev", forbid_unknown_fields=True):
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    kind: Literal["maglev"]
     hash: str
     seed: int
     size: int
@@ -80,7 +81,9 @@ class Maglev(Snapshot):
         return type(self)(weights, size=self._size, seed=self._seed)
 
     def _saved(self) -> _Saved:
-        return _Saved(hash="xxh3", seed=self._seed, size=self._size, nodes=self._weights)
+        return _Saved(
+            kind="maglev", hash="xxh3", seed=self._seed, size=self._size, nodes=self._weights
+        )
 
     @classmethod
     def _restored(cls, saved: Any) -> Self:  # noqa: ANN401  a `_Saved`

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -16,7 +16,8 @@ from escala.hashing.snapshot import Key, Snapshot
 _SHIFT = 64 - DRAW_BITS
 
 
-class _Saved(msgspec.Struct, tag_field="kind", tag="rendezvous", forbid_unknown_fields=True):
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    kind: Literal["rendezvous"]
     hash: str
     seed: int
     nodes: dict[str, float]
@@ -79,7 +80,7 @@ class Rendezvous(Snapshot):
         return type(self)(weights, seed=self._seed)
 
     def _saved(self) -> _Saved:
-        return _Saved(hash="xxh3", seed=self._seed, nodes=self._weights)
+        return _Saved(kind="rendezvous", hash="xxh3", seed=self._seed, nodes=self._weights)
 
     @classmethod
     def _restored(cls, saved: Any) -> Self:  # noqa: ANN401  a `_Saved`

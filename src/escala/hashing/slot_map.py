@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -20,7 +20,8 @@ from escala.hashing.snapshot import Key, Snapshot
 _MOST_SLOTS = 1_048_576
 
 
-class _Saved(msgspec.Struct, tag_field="kind", tag="slot_map", forbid_unknown_fields=True):
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    kind: Literal["slot_map"]
     hash: str
     seed: int
     slots: int
@@ -183,6 +184,7 @@ class SlotMap(Snapshot):
     def _saved(self) -> _Saved:
         runs = groupby(range(self._slots), self._owners.__getitem__)
         return _Saved(
+            kind="slot_map",
             hash=self._hash,
             seed=self._seed,
             slots=self._slots,

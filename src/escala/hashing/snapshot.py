@@ -56,6 +56,14 @@ class Snapshot(ABC):
         return joined(type(self).__name__, self._weights, node, weight)
 
     @abstractmethod
+    def node(self, key: Key) -> str:
+        """Tell the node of a key."""
+
+    @abstractmethod
+    def with_node(self, node: str, weight: float = 1.0) -> Self:
+        """Make the map with one node more. Raises `ConfigError` when it is one of them already."""
+
+    @abstractmethod
     def _with(self, weights: Weights) -> Self:
         """Make the same map with other nodes or weights."""
 

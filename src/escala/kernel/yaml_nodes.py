@@ -20,6 +20,7 @@ from escala.kernel.wrong_value import shown
 LARGEST_FILE = 1024 * 1024
 MOST_NODES = 100_000
 DEEPEST = 40
+_TOO_DEEP = f"expected at most {DEEPEST} levels of nesting, found more"
 
 _FORBIDDEN = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT_TAGS = {"!", "tag:yaml.org,2002:str"}
@@ -116,7 +117,7 @@ class _Builder:
             self._too_deep(mark)
 
     def _too_deep(self, mark: Mark) -> NoReturn:
-        _refuse(mark, f"expected at most {DEEPEST} levels of nesting, found more")
+        _refuse(mark, _TOO_DEEP)
 
     def _tag(self, tag: str | None, mark: Mark) -> None:
         if tag is not None:
@@ -140,6 +141,8 @@ def _events(text: str, name: str) -> Iterator[Any]:
         mark = getattr(error, "problem_mark", None)
         place = _mark(name, mark) if mark else Mark(source=name)
         reason = getattr(error, "problem", None) or str(error)
+        if "nesting depth" in reason:  # libyaml 0.2.6 has a limit of its own, and looks ahead
+            _refuse(place, _TOO_DEEP)
         _refuse(place, f"expected YAML, found an error in it: {reason}")
 
 

@@ -69,6 +69,8 @@ class AdaptiveLimit(Policy):
         """The mean latency that "aimd" keeps."""
 
         def __post_init__(self) -> None:
+            if self.wait is not None and not self.queue:
+                raise ValueError(f"expected a queue for who waits {self.wait.text}, found none")
             if not self.least <= self.initial <= self.most:
                 found = f"found {self.least}, {self.initial} and {self.most}"
                 raise ValueError(f"expected least <= initial <= most, {found}")

@@ -68,6 +68,10 @@ class Bulkhead(Guard[Slots]):
         max_keys: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 10_000
         """How many keys may be in use at once."""
 
+        def __post_init__(self) -> None:
+            if self.wait is not None and not self.queue:
+                raise ValueError(f"expected a queue for who waits {self.wait.text}, found none")
+
     def __init__(
         self,
         slots: int = 100,

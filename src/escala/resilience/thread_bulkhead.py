@@ -31,6 +31,10 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] = 0
     wait: Duration | None = None
 
+    def __post_init__(self) -> None:
+        if self.wait is not None and not self.queue:
+            raise ValueError(f"expected a queue for who waits {self.wait.text}, found none")
+
 
 class ThreadBulkhead:
     """A bulkhead whose slots are threads, so that a blocking library stops no event loop.

@@ -29,18 +29,19 @@ class PostgresLink:
     """Asks one statement at a time on each connection, over psycopg's own libpq.
 
     The driver's sync connections cannot give up waiting, so the link waits for the socket itself:
-    whatever the server does, no question takes longer than half a second, connecting included.
+    whatever the server does, no question takes longer than `patience` (half a second), connecting
+    included.
     A connection serves threads and event loops in turn, and up to `keep` wait for the next
     question. After an error all of them are made anew: the server may be another one by now.
     `prepare` is SQL that each new connection runs first. Only a host's name is looked up by the
     system, without a limit and in the event loop: prefer an address there, or `hostaddr`.
     """
 
-    def __init__(self, url: str, prepare: str, *, keep: int) -> None:
+    def __init__(self, url: str, prepare: str, *, keep: int, patience: float = _PATIENCE) -> None:
         address = PostgresAddress(url)
         self._pq, self._error = address.pq, address.error
         self.where, self._conninfo = address.where, address.conninfo
-        self._prepare, self._keep = prepare.encode(), keep
+        self._prepare, self._keep, self.patience = prepare.encode(), keep, patience
         self._lock = threading.RLock()
         self._idle: list[tuple[int, PGconn]] = []
         begin_anew(self, PostgresLink._forked)
@@ -60,9 +61,9 @@ class PostgresLink:
         refuse_in_loop(runtime)
         now = runtime.now()
         left = remaining(now)
-        until = now + min(_PATIENCE, left)
+        until = now + min(self.patience, left)
         try:
-            connection = self._taken() or await self._connected(runtime, until)
+            connection = self._taken() or await self.connected(runtime, until)
             try:
                 connection.send_query_params(statement.encode(), values)
                 result = await self._answer(connection, runtime, until)
@@ -72,11 +73,11 @@ class PostgresLink:
         except self._error as error:
             self._fail(str(error), error)
         except _Late as error:
-            if left < _PATIENCE:
+            if left < self.patience:
                 raise DeadlineExceeded(
                     "the call's time was up before the store answered"
                 ) from error
-            self._fail(f"no answer within {_PATIENCE:g} s", error)
+            self._fail(f"no answer within {self.patience:g} s", error)
         if result.status == self._pq.ExecStatus.FATAL_ERROR:
             connection.finish()
             self.close()
@@ -115,7 +116,11 @@ class PostgresLink:
                 return
         connection.finish()
 
-    async def _connected(self, runtime: Runtime, until: float) -> PGconn:
+    async def connected(self, runtime: Runtime, until: float, then: bytes = b"") -> PGconn:
+        """A connection that is the caller's own, prepared; `then` is SQL to run after that.
+
+        Raises `StoreUnavailable`, or psycopg's `Error`.
+        """
         connection: PGconn = self._pq.PGconn.connect_start(self._conninfo)
         polling = self._pq.PollingStatus
         try:
@@ -124,8 +129,9 @@ class PostgresLink:
                     self._fail(connection.get_error_message())
                 await self._ready(connection, runtime, until, to_write=state == polling.WRITING)
             connection.nonblocking = 1
-            connection.send_query(self._prepare)
-            self._check(await self._answer(connection, runtime, until))
+            for statement in filter(None, (self._prepare, then)):
+                connection.send_query(statement)
+                self._check(await self._answer(connection, runtime, until))
         except BaseException:
             connection.finish()
             raise

@@ -94,7 +94,13 @@ def test_equal_servers_have_160_points_each_and_weights_share_them() -> None:
 
 @pytest.mark.parametrize(
     ("key", "node"),
-    [("user:1", "10.0.1.3:11212"), ("user:2", "10.0.1.2:11211"), ("user:3", "10.0.1.3:11212"), ("user:4", "10.0.1.1:11211"), ("käse", "10.0.1.3:11212")],
+    [
+        ("user:1", "10.0.1.3:11212"),
+        ("user:2", "10.0.1.2:11211"),
+        ("user:3", "10.0.1.3:11212"),
+        ("user:4", "10.0.1.1:11211"),
+        ("käse", "10.0.1.3:11212"),
+    ],
 )
 def test_places_that_never_change(key: str, node: str) -> None:
     ring = HashRing(

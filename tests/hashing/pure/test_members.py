@@ -46,7 +46,9 @@ def test_what_are_no_nodes(nodes: object, text: str) -> None:
     assert refusal(members, "M", nodes) == text
 
 
-@pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, -math.inf, 0.0009, 1e6 + 1, "2", None])
+@pytest.mark.parametrize(
+    "weight", [0, -1, math.nan, math.inf, -math.inf, 0.0009, 1e6 + 1, "2", None]
+)
 def test_what_is_no_weight(weight: object) -> None:
     text = f"M: weight of 'a': expected a number from 0.001 to 1,000,000, found {weight!r}"
     assert refusal(members, "M", {"a": weight}) == text
@@ -62,7 +64,9 @@ def test_the_lightest_and_the_heaviest(weight: float) -> None:
 def test_more_nodes_than_anyone_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_NODES", 2)
     assert len(members("M", ["a", "b"])) == 2
-    assert refusal(members, "M", ["a", "b", "c"]) == "M: nodes: expected at most 2 nodes, found more"
+    assert (
+        refusal(members, "M", ["a", "b", "c"]) == "M: nodes: expected at most 2 nodes, found more"
+    )
 
 
 def test_joining_and_leaving_change_no_one_elses_map() -> None:

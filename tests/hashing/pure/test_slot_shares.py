@@ -39,9 +39,7 @@ def fair(counts: Counter[str], weights: dict[str, float], pinned: Counter[str], 
             left -= pinned[node]
             del rest[node]
     exact = {node: Fraction(weight) * left / total for node, weight in rest.items()}
-    return all(
-        math.floor(exact[node]) <= counts[node] <= math.ceil(exact[node]) for node in rest
-    )
+    return all(math.floor(exact[node]) <= counts[node] <= math.ceil(exact[node]) for node in rest)
 
 
 @given(placed())

@@ -23,7 +23,8 @@ def test_every_length_to_two_thousand_is_as_in_the_package() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
-    "length", [0, 1, 3, 4, 8, 9, 16, 17, 32, 33, 64, 65, 96, 97, 128, 129, 240, 241, 1024, 1025, 2048]
+    "length",
+    [0, 1, 3, 4, 8, 9, 16, 17, 32, 33, 64, 65, 96, 97, 128, 129, 240, 241, 1024, 1025, 2048],
 )
 def test_the_edges_of_each_class_with_every_seed(length: int, seed: int) -> None:
     for filler in (b"\x00", b"\xff", b"a"):

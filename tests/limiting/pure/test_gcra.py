@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.limiting.pure.limits import limit
 
 from escala.limiting.pure.gcra import GcraMachine
+from escala.limiting.pure.machine import Machine
 
 
 def machine(rate: float = 10.0, burst: int = 5, max_keys: int = 100) -> GcraMachine:
@@ -199,3 +200,24 @@ def test_many_keys_take_constant_room() -> None:
     for number in range(1000):
         bucket.take(str(number), 1, 0.0)
     assert len(bucket.keys) == 50
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 5), st.floats(0, 2)), max_size=60),
+    st.booleans(),
+)
+def test_the_shorter_way_goes_where_every_machine_goes(
+    steps: list[tuple[str, int, float]], decides: bool
+) -> None:
+    short, long, now = machine(), machine(), 0.0
+    for key, cost, pause in steps:
+        now += pause
+        if decides:
+            answer, other = short.decide(key, cost, now), Machine.decide(long, key, cost, now)
+            assert (answer.allowed, answer.remaining) == (other.allowed, other.remaining)
+            assert answer.retry_after == pytest.approx(other.retry_after, abs=1e-6)
+            assert answer.reset_after == pytest.approx(other.reset_after, abs=1e-6)
+        else:
+            wait = Machine.take(long, key, cost, now)
+            assert short.take(key, cost, now) == pytest.approx(wait, abs=1e-6)
+        assert short.keys.states == pytest.approx(long.keys.states)

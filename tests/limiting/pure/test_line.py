@@ -74,6 +74,18 @@ def test_whoever_comes_by_serves_all_whose_turn_has_come() -> None:
     assert machine.take("k", 1, 7.5) == 0.0, "being late cost no one anything"
 
 
+def test_a_turn_that_was_put_off_is_served_in_the_same_look_if_it_has_come_again() -> None:
+    machine, lines = emptied()
+    waits = lines.join("k", 1, 0.0)
+    assert machine.take("k", 1, 1.0) == 0.0, "by someone who knew of no line"
+    assert lines.settle("k", 1.5) == []
+    assert waits.due == 2.0
+    lines.leave(waits, 1.5)
+    waits = lines.join("k", 1, 1.5)
+    assert machine.take("k", 1, 2.0) == 0.0
+    assert lines.settle("k", 3.5) == [waits], "due at 2, put off to 3, and it is past 3"
+
+
 def test_a_strict_limit_charges_those_who_are_late_as_of_now() -> None:
     machine, lines = line(strict=True)
     machine.take("k", 1, 0.0)

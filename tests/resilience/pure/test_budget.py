@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -113,6 +115,38 @@ def test_retries_are_few_at_once_or_few_among_calls(
                 assert under_way >= floor
                 assert most > 0.2 * surely - 1e-9
         assert machine.under_way == under_way
+
+
+STEPS = 2000  # in each of 50 examples: 10^5 in all
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32), floor=st.integers(0, 4), share=st.sampled_from([0.05, 0.2, 1.0]))
+def test_a_hundred_thousand_steps(seed: int, floor: int, share: float) -> None:
+    rng, machine, now = Random(seed), budget(share, floor), 0.0
+    calls: list[float] = []
+    retries: list[float] = []
+
+    def since(times: list[float], seconds: float) -> int:
+        return len(times) - bisect_right(times, now - seconds)
+
+    for step in rng.choices(["call", "retry", "end"], [10, 5, 4], k=STEPS):
+        now += rng.choice([0.0, 0.0, 0.01, 0.1, 0.3, 1.1]) if rng.random() < 0.99 else 13.0
+        before = machine.under_way
+        if step == "call":
+            machine.call(now)
+            calls.append(now)
+        elif step == "end" and before:
+            machine.give_back()
+            assert machine.under_way == before - 1
+        elif step == "retry" and machine.take(now):
+            assert machine.under_way == before + 1
+            least = since(retries, 8.999) + 1
+            assert before < floor or least <= share * since(calls, 10.001) + 1e-9
+            retries.append(now)
+        elif step == "retry":
+            assert before >= floor
+            assert since(retries, 10.001) + 1 > share * since(calls, 8.999) - 1e-9
 
 
 class BudgetModel(RuleBasedStateMachine):

@@ -81,6 +81,7 @@ def of_half(half: Half) -> Figures:
         "prices_changed": half.prices.changed,
         "pages_seen": half.prices.seen,
         "stale_pages": half.prices.stale,
+        "late_pages": half.prices.late,
         "views_served": half.views.served,
         "views_found": half.views.found,
         "views_unconfirmed": half.views.unconfirmed,

@@ -50,11 +50,12 @@ ROWS = (
     Row("  read from its database", "pages_read", count),
     Row("  from its cache", "pages_cached", percent),
     Row("prices changed", "prices_changed", count),
-    Row("  pages looked at after a change", "pages_seen", count),
-    Row("  pages with an old price", "stale_pages", count),
+    Row("  pages looked at afterwards", "pages_seen", count),
+    Row("  with an old price", "stale_pages", count),
+    Row("  with one, within 250 ms of the change", "late_pages", count),
     Row("views", "views_served", count),
-    Row("  found in the database afterwards", "views_found", count),
-    Row("  writes to the database for them", "view_writes", count),
+    Row("  found afterwards", "views_found", count),
+    Row("  writes to the database", "view_writes", count),
 )
 
 

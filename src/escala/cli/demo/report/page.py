@@ -67,7 +67,7 @@ def page(traffic: Traffic, figures: Figures, halves: Sequence[Half]) -> str:
             "The shop's database",
             "Pages that reached the shop, and those that it had to read; views of a product, and "
             "the writes that counted them. What is spared is what its cache and its write-behind "
-            "do; every price changed in between must be on every later page.",
+            "do, while prices change and no page may go on showing an old one.",
             halves,
             partial(database_chart, halves=halves),
         ),

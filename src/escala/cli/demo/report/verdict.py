@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from escala.cli.demo.caveats import caveats
+from escala.cli.demo.prices import HEARD
 from escala.cli.demo.rows import count, milliseconds, percent
 from escala.cli.demo.traffic import Traffic
 
@@ -90,7 +91,9 @@ def how(traffic: Traffic, figures: Figures) -> str:
     prices = (
         "Every half second the price of a popular product rose by a cent, through the gateway. "
         "All pages of these products that clients asked for afterwards were compared with it, "
-        "and the page of the product's category, asked of the shop itself."
+        "and the page of the product's category, asked of the shop itself. Within "
+        f"{milliseconds(HEARD * 1000)} of a change an old price is counted apart: a process of the "
+        "shop may then not have heard of it."
     )
     views = (
         "A view is an answer to how many of a product are left, which its page asks for whenever "
