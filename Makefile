@@ -13,7 +13,7 @@ help:
 	@echo "make demo      real traffic and real faults, with and without Escala (LOG= SECONDS= SEED= ARGS=)"
 	@echo "make test      lint, types, import contracts, docs, all tests"
 	@echo "make lint      style; 'make types', 'make contracts', 'make pytest' run one check alone (ARGS=)"
-	@echo "make crash     SIGKILL at a thousand random points, and nothing acknowledged is lost (POINTS=)"
+	@echo "make crash     SIGKILL at a thousand random points, and a Redis that fails for a minute (POINTS= SECONDS=)"
 	@echo "make bench     measure Escala and its peers side by side (NAME= for one)"
 	@echo "make docs      build the documentation into site/"
 	@echo "make plots     draw the catalogue's pictures (NAME= for those of one page)"
@@ -49,8 +49,10 @@ pytest:
 
 crash:
 	@sh tools/venv.sh $(VENV) test
-	ESCALA_CRASH_POINTS=$(or $(POINTS),1000) $(VENV)/bin/python -m pytest \
-		tests/crash/test_write_behind_killed.py $(ARGS)
+	@$(VENV)/bin/python tools/servers.py --for core --quiet
+	ESCALA_CRASH_POINTS=$(or $(POINTS),1000) ESCALA_CACHE_SECONDS=$(or $(SECONDS),60) \
+		$(VENV)/bin/python -m pytest tests/crash/test_write_behind_killed.py \
+		tests/crash/test_cache_connection_killed.py $(ARGS)
 
 docs:
 	@sh tools/venv.sh $(VENV) docs

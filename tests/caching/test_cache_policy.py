@@ -91,9 +91,7 @@ async def test_an_open_circuit_ends_loads_and_only_outside_of_the_cache_hits(
 
 @both_colours
 @in_virtual_time
-async def test_what_is_stale_stands_in_for_an_open_circuit(
-    world: VirtualRuntime, ask: Ask
-) -> None:
+async def test_what_is_stale_stands_in_for_an_open_circuit(world: VirtualRuntime, ask: Ask) -> None:
     stack, _, breaker = stacks(made(stale_if_error="1h").policy())
     source = Source("tea", ConnectionError("down"))
     with serving(Request(key="k")):

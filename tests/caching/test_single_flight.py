@@ -291,6 +291,30 @@ async def test_who_waits_for_a_set_gets_what_is_set(world: VirtualRuntime) -> No
 
 @pytest.mark.parametrize("what", ["key", "tag", "clear"])
 @in_virtual_time
+async def test_who_asks_after_another_process_deleted_does_not_get_the_load_from_before(
+    world: VirtualRuntime, what: str
+) -> None:
+    url = shared()
+    here, there = Cache("test", l2=url), Cache("test", l2=url)
+    await there.aget("other", Source().later)
+    there.close()  # no signal comes through from here on
+    source = Source(takes=1)
+    before = asyncio.create_task(there.aget("k", source.later, tags=["t"]))
+    await colours.loop.sleep(0.5)
+    if what == "key":
+        assert await here.adelete("k")
+    elif what == "tag":
+        assert await here.adelete(tag="t")
+    else:
+        assert await here.aclear()
+    after = asyncio.create_task(there.aget("k", source.later, tags=["t"]))
+    assert await before == "v1"
+    assert await after == "v2"
+    assert await there.aget("k", source.later) == "v2"
+
+
+@pytest.mark.parametrize("what", ["key", "tag", "clear"])
+@in_virtual_time
 async def test_what_is_deleted_is_gone_here_before_the_second_level_has_heard(
     world: VirtualRuntime, what: str
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -50,6 +51,10 @@ def until(done: Callable[[], Any], what: str) -> None:
         time.sleep(0.001)
 
 
+def gone(cache: Cache) -> bool:
+    return cache.get("user:1") is None
+
+
 @pytest.fixture(params=["redis", "valkey"])
 def server(request: pytest.FixtureRequest) -> RedisServer:
     name = "redis" if request.param == "redis" else "shared_valkey"
@@ -65,7 +70,7 @@ def nodes(server: RedisServer) -> Iterator[tuple[Cache, Cache]]:
         for cache in (one, two):
             cache.get("nothing")
             second: Any = cache._second
-            until(lambda second=second: second.ear.hears, "the ear")
+            until(partial(getattr, second.ear, "hears"), "the ear")
             assert second.store.transport == "tracking"
         yield one, two
 
@@ -93,4 +98,4 @@ def test_both_learn_that_the_server_was_flushed(
         assert cache.get("user:1", lambda: "old") == "old"
     server.ask("FLUSHALL")
     for cache in nodes:
-        until(lambda cache=cache: cache.get("user:1") is None, "the flush")
+        until(partial(gone, cache), "the flush")

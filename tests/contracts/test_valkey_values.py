@@ -13,9 +13,9 @@ pytestmark = pytest.mark.live
 
 class TestValkeyValues(on_redis.TestRedisValues):
     @pytest.fixture
-    def url(self, shared_valkey: RedisServer) -> str:  # type: ignore[override]
+    def url(self, shared_valkey: RedisServer) -> str:
         self.server = shared_valkey
         shared_valkey.ask("FLUSHALL")
         return f"{shared_valkey.url.replace('redis', 'valkey')}?events=tracking&timeout=10s"
 
-    test_sixty_four_megabytes_pass = None  # it takes seconds, and Redis has shown it
+    test_sixty_four_megabytes_pass = None  # type: ignore[assignment]  # Redis has shown it

@@ -29,16 +29,22 @@ turns: list[CacheHearingChanged] = []
 subscribe(CacheHearingChanged, turns.append)
 
 
-def load(key: int, rng: random.Random) -> int:
-    version = source.version(key)
-    time.sleep(rng.choice((0, 0, 0.001, 0.01)))
-    return version
+def get(key: int, rng: random.Random) -> int:
+    def load() -> int:
+        version = source.version(key)
+        time.sleep(rng.choice((0, 0, 0.001, 0.01)))
+        return version
+
+    return cache.get(f"k:{key}", load, tags=[f"t{key}"])
 
 
-async def aload(key: int, rng: random.Random) -> int:
-    version = source.version(key)
-    await asyncio.sleep(rng.choice((0, 0, 0.001, 0.01)))
-    return version
+async def aget(key: int, rng: random.Random) -> int:
+    async def load() -> int:
+        version = source.version(key)
+        await asyncio.sleep(rng.choice((0, 0, 0.001, 0.01)))
+        return version
+
+    return await cache.aget(f"k:{key}", load, tags=[f"t{key}"])
 
 
 class Reads:
@@ -58,15 +64,14 @@ class Reads:
 def read(reads: Reads, rng: random.Random) -> None:
     while not STOP.is_set():
         key, at = rng.randrange(KEYS), time.monotonic()
-        reads.note(key, cache.get(f"k:{key}", lambda: load(key, rng), tags=[f"t{key}"]), at)
+        reads.note(key, get(key, rng), at)
         time.sleep(0.0002)
 
 
 async def aread(reads: Reads, rng: random.Random) -> None:
     while not STOP.is_set():
         key, at = rng.randrange(KEYS), time.monotonic()
-        got = await cache.aget(f"k:{key}", lambda: aload(key, rng), tags=[f"t{key}"])
-        reads.note(key, got, at)
+        reads.note(key, await aget(key, rng), at)
         await asyncio.sleep(0.0002)
 
 
@@ -80,11 +85,10 @@ def write(rng: random.Random) -> dict[str, Any]:
         key = rng.randrange(int(SEED) % WRITERS, KEYS, WRITERS)
         written += 1
         version = source.write(key)
-        if cache.delete(f"k:{key}") if rng.random() < 0.7 else cache.delete(tag=f"t{key}"):  # noqa: PLR2004
+        if cache.delete(f"k:{key}") if rng.random() < 0.7 else cache.delete(tag=f"t{key}"):
             source.acknowledged(key, version)
             acknowledged += 1
-        mine = cache.get(f"k:{key}", lambda key=key: load(key, rng), tags=[f"t{key}"])
-        went_back += mine < version
+        went_back += get(key, rng) < version
         time.sleep(rng.random() * 0.01)
     for key in range(int(SEED) % WRITERS, KEYS, WRITERS):  # the last word
         version = source.write(key)
@@ -94,8 +98,13 @@ def write(rng: random.Random) -> dict[str, Any]:
     return {"acknowledged": acknowledged, "written": written, "went_back": went_back}
 
 
+def wait() -> None:
+    sys.stdin.readline()
+    STOP.set()
+
+
 def main() -> None:
-    threading.Thread(target=lambda: (sys.stdin.readline(), STOP.set()), daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()
     print("ready", flush=True)  # noqa: T201
     if ROLE == "write":
         told: dict[str, Any] = write(random.Random(SEED))
@@ -112,7 +121,7 @@ def main() -> None:
                 thread.start()
             for thread in threads:
                 thread.join()
-        last = [cache.get(f"k:{key}", lambda key=key: source.version(key)) for key in range(KEYS)]
+        last = [get(key, random.Random(SEED)) for key in range(KEYS)]
         told = vars(reads) | {"last": last}
     second: Any = cache._second
     told |= {"lost": sum(not turn.heard for turn in turns), "transport": second.store.transport}

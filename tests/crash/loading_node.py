@@ -70,7 +70,7 @@ async def asks(callers: int) -> None:
     await asyncio.sleep(0.2)  # the value is stored after the callers have it
 
 
-assert abs(colours.thread.now() - TRUE() - SKEW) < 1, "the clock is not skewed"  # noqa: PLR2004
+assert abs(colours.thread.now() - TRUE() - SKEW) < 1, "the clock is not skewed"
 assert abs(wall() - skewed(time.time)()) < abs(SKEW) + 1, "nor is the wall's"
 cache.get("another")  # connected, and listening
 if COLOUR == "async":  # two event loops

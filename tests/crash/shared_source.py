@@ -14,7 +14,7 @@ MOST = 20_000  # versions of one key
 
 
 class SharedSource:
-    """A key's version, and the moments at which caches had acknowledged that those before are gone."""
+    """A key's version, and when caches had acknowledged that those before it are gone."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():

@@ -83,7 +83,7 @@ class Faults:
         for number, flags in re.findall(
             r"id=(\d+) .* flags=(\w+) ", self._server.ask("CLIENT", "LIST")
         ):
-            if set(flags) & {"t", "P", "B"} and self._rng.random() < 0.7:  # noqa: PLR2004
+            if set(flags) & {"t", "P", "B"} and self._rng.random() < 0.7:
                 self._server.ask("CLIENT", "KILL", "ID", number)
 
     def deafen(self) -> None:

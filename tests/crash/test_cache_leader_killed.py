@@ -35,9 +35,7 @@ class Nodes:
 
     def start(self, colour: str, skew: float = 0.0) -> None:
         words, pipe = [colour, *self._words, *self._rest, str(skew)], subprocess.PIPE
-        node = subprocess.Popen(
-            [sys.executable, NODE, *words], stdin=pipe, stdout=pipe, text=True
-        )
+        node = subprocess.Popen([sys.executable, NODE, *words], stdin=pipe, stdout=pipe, text=True)
         self.all.append(node)
 
     def go(self, *seconds: float) -> None:

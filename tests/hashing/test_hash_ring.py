@@ -45,6 +45,29 @@ def test_a_weight_that_changes_moves_keys_to_or_from_that_node_only(
             assert (other if weight > 1 else old) == node
 
 
+def laid(ring: HashRing) -> tuple[object, ...]:
+    return ring._points, ring._owners, ring._cells, ring._shift, ring._limits
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from([0, 1, 2])), max_size=10),
+    st.sampled_from(["xxh3", "ketama"]),
+)
+def test_a_ring_with_any_history_is_the_ring_of_its_nodes(
+    history: list[tuple[str, int]], hash_: str
+) -> None:
+    ring = HashRing(["z"], hash=hash_)
+    for node, weight in history:
+        if node not in ring.nodes:
+            ring = ring.with_node(node, weight or 1)
+        elif weight:
+            ring = ring.with_weight(node, weight)
+        else:
+            ring = ring.without_node(node)
+        assert laid(ring) == laid(HashRing(ring.nodes, hash=hash_))
+
+
 @settings(max_examples=20)
 @given(st.permutations(named(9)))
 def test_the_order_of_the_nodes_does_not_matter(nodes: list[str]) -> None:
@@ -90,8 +113,8 @@ def test_a_light_node_has_a_point_all_the_same() -> None:
 
 
 def test_vnodes_are_512_unless_told() -> None:
-    assert len(HashRing(["a"])._points) == 512
-    assert len(HashRing({"a": 2.5}, vnodes=10)._points) == 25
+    assert len(HashRing(["a"])._points) == 512 + 1
+    assert len(HashRing({"a": 2.5}, vnodes=10)._points) == 25 + 1
 
 
 @settings(max_examples=40)

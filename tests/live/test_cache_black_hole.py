@@ -9,7 +9,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from tests.servers.redis_server import RedisServer, redis, shared_redis
@@ -67,7 +67,7 @@ class Misses:
             threading.Thread(target=asyncio.run, args=(self._aasks(),)),
         ]
 
-    def __enter__(self) -> Misses:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -121,9 +121,7 @@ def hits(cache: Cache) -> float:
     return statistics.median(found)
 
 
-def test_hits_are_as_fast_and_no_call_takes_longer_than_it_may(
-    cache: Cache, relay: Relay
-) -> None:
+def test_hits_are_as_fast_and_no_call_takes_longer_than_it_may(cache: Cache, relay: Relay) -> None:
     with Misses(cache) as misses:
         before = hits(cache)
         asked = len(misses.took)

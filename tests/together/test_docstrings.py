@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 import escala.adapters
+import escala.hashing
 import escala.limiting
 import escala.resilience
 from escala.resilience import Bulkhead
@@ -21,7 +22,7 @@ from escala.testing import Trial, cancel_everywhere
 
 MODULES = [
     name
-    for chapter in (escala.adapters, escala.limiting, escala.resilience)
+    for chapter in (escala.adapters, escala.hashing, escala.limiting, escala.resilience)
     for _, name, _ in pkgutil.walk_packages(chapter.__path__, f"{chapter.__name__}.")
 ]
 

@@ -15,6 +15,7 @@ from escala.caching.desk import Desk
 from escala.caching.hearing import Hearing
 from escala.caching.l1 import L1
 from escala.caching.levels import Levels
+from escala.caching.loaded import Loaded
 from escala.caching.makers import Makers
 from escala.caching.named import checked, signals_of
 from escala.caching.origin import Origin, origin_of
@@ -162,6 +163,15 @@ class Cache(Makers):
     def get(self, key: str, load: None = None) -> Any: ...  # noqa: ANN401
     @overload
     def get(
+        self,
+        key: str,
+        load: Callable[[], Loaded[T]],
+        *,
+        ttl: Ttl | None = None,
+        tags: Iterable[str] = (),
+    ) -> T: ...
+    @overload
+    def get(
         self, key: str, load: Callable[[], T], *, ttl: Ttl | None = None, tags: Iterable[str] = ()
     ) -> T: ...
 
@@ -197,6 +207,15 @@ class Cache(Makers):
     async def aget(self, key: str, load: None = None, *, default: D) -> Any | D: ...  # noqa: ANN401
     @overload
     async def aget(self, key: str, load: None = None) -> Any: ...  # noqa: ANN401
+    @overload
+    async def aget(
+        self,
+        key: str,
+        load: Callable[[], Awaitable[Loaded[T]]],
+        *,
+        ttl: Ttl | None = None,
+        tags: Iterable[str] = (),
+    ) -> T: ...
     @overload
     async def aget(
         self,

@@ -97,7 +97,12 @@ class FirstLevel:
             return found._replace(flight=flight, seat=flight.join(place()))
 
     def look_up(self, key: str) -> tuple[Mark, object] | None:
-        """Begin to ask the second level without a load; None if someone else is at it."""
+        """Begin to ask the second level without a load; None if what it has is not to be kept.
+
+        Someone else may be at it.
+        """
+        if not self._keeps:
+            return None
         with self.lock:
             if key in self._flights or key in self._lookups:
                 return None

@@ -21,7 +21,7 @@ from escala.caching.rules import Rules, Times
 from escala.caching.second_level import SecondLevel
 from escala.caching.tag_names import marked, namespace
 from escala.caching.tally import Tally
-from escala.caching.value_store import Put
+from escala.caching.value_store import Found, Put
 from escala.errors import Undecodable
 from escala.kernel.events import publish
 from escala.kernel.wrong_value import WrongValue
@@ -189,12 +189,13 @@ class Levels:
 
     # Reading entries
 
-    def read(
-        self, key: str, blob: bytes, rules: Rules, *, mark: Mark, now: float, expired: bool
-    ) -> Entry | None:
-        """The entry in a blob; None, and told, if there is none of this key in it."""
+    def read(self, key: str, found: Found, rules: Rules, *, now: float) -> Entry | None:
+        """The entry in a blob; None if there is no blob, or, and told, none of this key in it."""
+        if found.blob is None:
+            return None
+        mark, expired = found.mark, found.expired
         try:
-            whole = unpack(key, blob)
+            whole = found.whole or unpack(key, found.blob)
             if whole is None:
                 raise Undecodable("it is cut, damaged, or of another key")  # noqa: TRY301
             header, payload = whole

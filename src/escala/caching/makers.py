@@ -11,7 +11,7 @@ from escala.caching.cached_writes import CachedWrites
 from escala.caching.desk import Desk
 from escala.caching.levels import Levels
 from escala.caching.memo import Memo
-from escala.caching.memoized import Memoizing
+from escala.caching.memoized import Memoizing, Versioning
 from escala.caching.rules import MemoTimes, Rules, Tags, Ttl, ruled
 from escala.caching.versioned import Versioned
 from escala.caching.write import Write
@@ -106,7 +106,7 @@ class Makers:
         keep: int = 1,
         ttl: Ttl | None = None,
         **times: Unpack[MemoTimes],
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    ) -> Versioning:
         """Decorate a function whose data carries a version that is cheap to ask for.
 
         `version` is called with the same arguments before each call, and what it returns (text,

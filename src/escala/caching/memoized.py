@@ -76,3 +76,20 @@ class Memoizing(Protocol):
     def __call__(self, fn: Callable[P, Loaded[V]], /) -> Memoized[P, V, V]: ...
     @overload
     def __call__(self, fn: Callable[P, V], /) -> Memoized[P, V, V]: ...
+
+
+class Versioning(Protocol):
+    """What `Cache.versioned` returns: a decorator for either colour."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[P, Coroutine[Any, Any, Loaded[V]]], /
+    ) -> Callable[P, Coroutine[Any, Any, V]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[P, Coroutine[Any, Any, V]], /
+    ) -> Callable[P, Coroutine[Any, Any, V]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Loaded[V]], /) -> Callable[P, V]: ...
+    @overload
+    def __call__(self, fn: Callable[P, V], /) -> Callable[P, V]: ...

@@ -82,11 +82,8 @@ class Reader:
         entry = None
         try:
             found = await levels.second.read([key], 0.0, runtime)
-            if found and found[0].blob is not None:
-                [each] = found
-                entry = levels.read(
-                    key, found[0].blob, rules, mark=each.mark, now=now, expired=each.expired
-                )
+            if found:
+                entry = levels.read(key, found[0], rules, now=now)
         finally:
             if since is not None:
                 first.found(entry, key, since, runtime.now())

@@ -78,15 +78,17 @@ class RedisValues:
     ) -> list[Found]:
         """See `ValueStore.read`; two round trips if there is a blob that is not whole."""
         found = await self._read(keys, lease, runtime, early=early)
-        cut = [nth for nth, each in enumerate(found) if not _whole(keys[nth], each)]
-        # The script has not looked at the payload; where it thought that it was fresh, it lent none.
+        cut = [nth for nth, each in enumerate(found) if _cut(each)]
+        if not cut:
+            return found
+        # The script has not looked at the payload: what it thought to be fresh, it has not lent.
         unlent = [nth for nth in cut if found[nth].token is None]
         if unlent:
             again = await self._read([keys[nth] for nth in unlent], lease, runtime, early=True)
             for nth, each in zip(unlent, again, strict=True):
                 found[nth] = each
         for nth in cut:
-            if not _whole(keys[nth], found[nth]):
+            if _cut(found[nth]):
                 found[nth] = found[nth]._replace(blob=None, expired=False)
         return found
 
@@ -147,7 +149,7 @@ class RedisValues:
             token = os.urandom(_TOKEN)
             words = (token, _millis(lease), int(early))
             answer = await self._run(scripts.READ, some, words, runtime)
-            found += _read(_found, answer, token)
+            found += _read(_found, answer, token, some)
         return found
 
     async def _run(
@@ -172,8 +174,8 @@ def _millis(seconds: float) -> int:
     return math.ceil(min(seconds, _LONGEST) * 1000)
 
 
-def _whole(key: str, found: Found) -> bool:
-    return found.blob is None or unpack(key, found.blob) is not None
+def _cut(found: Found) -> bool:
+    return found.blob is not None and found.whole is None
 
 
 def _read(reading: Callable[..., T], answer: Any, *more: Any) -> T:  # noqa: ANN401
@@ -187,9 +189,12 @@ def _mark(answer: list[Any]) -> Mark:
     return Mark(bytes(answer[0]), int(answer[1]), int(answer[2]) + int(answer[3]) / 1_000_000)
 
 
-def _found(answer: list[Any], token: bytes) -> list[Found]:
-    mark, found = _mark(answer), []
-    for at in range(4, len(answer), 4):
+def _found(answer: list[Any], token: bytes, keys: Sequence[str]) -> list[Found]:
+    mark, found, at = _mark(answer), [], 4
+    for key in keys:
         blob, expired, lent, wait = answer[at : at + 4]
-        found.append(Found(blob, bool(expired), token if lent else None, wait / 1000, mark))
+        whole = None if blob is None else unpack(key, blob)
+        lease = token if lent else None
+        found.append(Found(blob, bool(expired), lease, wait / 1000, mark, whole))
+        at += 4
     return found

@@ -146,11 +146,7 @@ class Trip:
             want.lease, want.mark = each.token, each.mark
             if each.token is not None:
                 self._leases[want.key] = each.token
-            entry = None
-            if each.blob is not None:
-                entry = self._levels.read(
-                    want.key, each.blob, self._rules, mark=each.mark, now=at, expired=each.expired
-                )
+            entry = self._levels.read(want.key, each, self._rules, now=at)
             if entry is not None and self._landed(want, entry, at):
                 continue
             want.stale = each.blob is not None
@@ -268,7 +264,7 @@ class Trip:
         took: float,
         now: float,
     ) -> Made | None:
-        """What becomes of a value that was loaded; None if that has landed: it is none, or no good."""
+        """What becomes of a value that was loaded; None if it is none, or no good, and landed."""
         levels, key = self._levels, want.key
         if value is ABSENT and not self._times.negative_ttl:
             self._close(want, NOTHING, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from escala.caching.pure.blob import Mark
+from escala.caching.pure.blob import Header, Mark
 from escala.caching.pure.signal import Signal
 from escala.errors import ConfigError
 from escala.kernel.registry import load
@@ -23,7 +23,7 @@ class Found(NamedTuple):
     was hit by an `expire`, so it may be served only as stale. `token`: a lease to load with;
     `None` when there is no need, when another caller has it, or when a hold-off is in force.
     `wait`: seconds that the other's lease has left, 0.0 if there is none. `mark`: put it into the
-    header of what is loaded now.
+    header of what is loaded now. `whole`: what is in the blob, where the store has looked.
     """
 
     blob: bytes | None
@@ -31,6 +31,7 @@ class Found(NamedTuple):
     token: bytes | None
     wait: float
     mark: Mark
+    whole: tuple[Header, bytes] | None = None
 
 
 class Put(NamedTuple):

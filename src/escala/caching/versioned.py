@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from functools import cached_property, partial
 from inspect import isawaitable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any
 
 import msgspec
 
@@ -25,9 +25,6 @@ from escala.kernel import events
 from escala.kernel.policy import refuse_unawaited
 from escala.kernel.runtime import LoopRuntime, Runtime, colours, drive
 from escala.kernel.wrong_value import sentence, shown
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 # No value can put this into a key (see `value_text`), so no two of key and version are one text;
 # and a key that has no colon keeps its namespace.
@@ -57,9 +54,9 @@ class Versioned:
         self._recent: Recent[str] = Recent(keep=keep)
         self._lock = threading.RLock()
 
-    def decorate(self, fn: Callable[P, R]) -> Callable[P, R]:
+    def decorate(self, fn: Callable[..., Any]) -> Any:  # noqa: ANN401  see `Versioning`
         """Read the function's colour and its arguments, once."""
-        return cast("Callable[P, R]", _Function(self, self._template, self._rules, fn).versioned())
+        return _Function(self, self._template, self._rules, fn).versioned()
 
     async def value(
         self,

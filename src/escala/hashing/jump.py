@@ -14,7 +14,9 @@ def jump_hash(key: Key | int, buckets: int, *, seed: int = 0) -> int:
     """Reach for it where buckets have numbers and only grow: even shares, and no memory at all.
 
     >>> jump_hash("user:7", 8), jump_hash("user:7", 9)
-    (4, 4)
+    (2, 2)
+    >>> jump_hash("user:9", 8), jump_hash("user:9", 9)
+    (4, 8)
 
     The bucket of a key, from 0 to `buckets` - 1. From n to n + 1 buckets one key in n + 1 moves,
     each of them into the new bucket. Text and bytes are hashed with XXH3 under `seed`; a whole

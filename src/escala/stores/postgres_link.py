@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PATIENCE = 0.5
 
 
-class _Late(Exception):
+class _Late(TimeoutError):
     """The time for a question is over."""
 
 
@@ -39,7 +39,7 @@ class PostgresLink:
 
     def __init__(self, url: str, prepare: str, *, keep: int, patience: float = _PATIENCE) -> None:
         address = PostgresAddress(url)
-        self._pq, self._error = address.pq, address.error
+        self._pq, self.error = address.pq, address.error
         self.where, self._conninfo = address.where, address.conninfo
         self._prepare, self._keep, self.patience = prepare.encode(), keep, patience
         self._lock = threading.RLock()
@@ -50,9 +50,14 @@ class PostgresLink:
         free(self._lock)
 
     async def ask(
-        self, statement: str, values: Sequence[bytes | None], runtime: Runtime
+        self,
+        statement: str,
+        values: Sequence[bytes | None],
+        runtime: Runtime,
+        *,
+        binary: bool = False,
     ) -> list[list[bytes | None]]:
-        """The rows of the answer, as text.
+        """The rows of the answer, as text; with `binary`, values and rows are as in the server.
 
         Raises `StoreUnavailable`, or `DeadlineExceeded` when the caller's own time is up before.
         A statement whose answer did not come in time may have been carried out, and so may one
@@ -62,15 +67,18 @@ class PostgresLink:
         now = runtime.now()
         left = remaining(now)
         until = now + min(self.patience, left)
+        formats = [self._pq.Format.BINARY] * len(values) if binary else None
         try:
             connection = self._taken() or await self.connected(runtime, until)
             try:
-                connection.send_query_params(statement.encode(), values)
+                connection.send_query_params(
+                    statement.encode(), values, param_formats=formats, result_format=int(binary)
+                )
                 result = await self._answer(connection, runtime, until)
             except BaseException:
                 connection.finish()
                 raise
-        except self._error as error:
+        except self.error as error:
             self._fail(str(error), error)
         except _Late as error:
             if left < self.patience:
@@ -119,7 +127,7 @@ class PostgresLink:
     async def connected(self, runtime: Runtime, until: float, then: bytes = b"") -> PGconn:
         """A connection that is the caller's own, prepared; `then` is SQL to run after that.
 
-        Raises `StoreUnavailable`, or psycopg's `Error`.
+        Raises `StoreUnavailable`, psycopg's `Error`, or `TimeoutError`.
         """
         connection: PGconn = self._pq.PGconn.connect_start(self._conninfo)
         polling = self._pq.PollingStatus

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from escala.caching.pure.overlap import Overlap
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["begin", "begin", "end", "changed"]), st.sampled_from("ab"), st.integers(0, 9)),
+    st.tuples(
+        st.sampled_from(["begin", "begin", "end", "changed"]),
+        st.sampled_from("ab"),
+        st.integers(0, 9),
+    ),
     max_size=40,
 )
 

@@ -15,6 +15,7 @@ The checksum finds what went wrong by accident. It does not find what was change
 
 from __future__ import annotations
 
+from math import inf
 from struct import Struct, error
 from typing import NamedTuple
 from zlib import crc32
@@ -114,9 +115,9 @@ def _checksum(key: str, flags: int, *parts: bytes | memoryview) -> int:
     return checksum
 
 
-def _in_range(clock: int, born: float, *spans: float) -> bool:
+def _in_range(clock: int, born: float, fresh: float, stale: float, took: float) -> bool:
     """Whether these are numbers to reckon with: NaN fails every comparison."""
-    return 0 <= clock < _CLOCKS and abs(born) < float("inf") and all(span >= 0 for span in spans)
+    return 0 <= clock < _CLOCKS and abs(born) < inf and fresh >= 0 and stale >= 0 and took >= 0
 
 
 def _tags(blob: bytes, count: int) -> tuple[tuple[str, ...], int] | None:
