@@ -13,6 +13,7 @@ from benchmarks import (
     caching_peers,
     calls,
     gateway,
+    hashing,
     limiting,
     limiting_peers,
     load,
@@ -312,6 +313,19 @@ def test_our_caches_pass_their_checks() -> None:
         for case in (*caching._hits(200, loop), caching._evict(200), *caching._memos(loop)):
             assert case.run(200) >= 0
             case.check()
+
+
+@pytest.mark.parametrize("name", [*hashing.lookups(), *hashing.peers()])
+def test_every_look_up_spreads_keys_over_its_nodes(name: str) -> None:
+    case = hashing._case(name, {**hashing.lookups(), **hashing.peers()}[name])
+    assert case.run(100) >= 0
+    case.check()
+
+
+def test_a_look_up_that_knows_one_node_only_is_noticed() -> None:
+    case = hashing._case("lazy", lambda _key: "a")
+    with pytest.raises(BenchmarkError, match="lazy does not spread keys over 10 nodes"):
+        case.check()
 
 
 def test_hit_ratios_are_of_the_traces_they_are_said_to_be_of() -> None:

@@ -314,10 +314,14 @@ def test_one_object_serves_threads_and_loops_and_is_used_after_its_end(server: S
         cache = Cache("pages", l3=origin)
         errors: list[BaseException] = []
 
+        async def loop(key: str) -> Any:
+            async with origin:
+                return await cache.aget(key)
+
         def thread(at: int) -> None:
             try:
                 assert cache.get(f"t{at}") == "tea"
-                assert asyncio.run(cache.aget(f"l{at}")) == "tea"
+                assert asyncio.run(loop(f"l{at}")) == "tea"
             except BaseException as error:  # noqa: BLE001  shown below
                 errors.append(error)
 

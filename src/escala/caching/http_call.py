@@ -149,6 +149,13 @@ class HttpCall:
             with suppress(RuntimeError):  # it has ended, and its connections with it
                 loop.call_soon_threadsafe(_close_soon, loop, other.aclose)
 
+    async def aclose(self) -> None:
+        """Close those of the running loop, which should not end before."""
+        with self.lock:
+            client = self._aclients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
 
 def _close_soon(loop: asyncio.AbstractEventLoop, close: Callable[[], Any]) -> None:
     task = loop.create_task(close())

@@ -160,6 +160,10 @@ class HttpOrigin:
         """Close its connections; it can be used on, with new ones."""
         self._call.close()
 
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, before it ends."""
+        await self._call.aclose()
+
     def __enter__(self) -> Self:
         """A block that closes it."""
         return self
@@ -167,6 +171,14 @@ class HttpOrigin:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+    async def __aenter__(self) -> Self:
+        """A block that closes the connections of its event loop."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close them."""
+        await self.aclose()
 
 
 def _is_token(text: object) -> bool:

@@ -60,9 +60,9 @@ class HashRing(Snapshot):
     - `zones` says which node is in which zone; `prefer` goes by it.
     - `load_factor` is what `place` allows a node to have, as a multiple of its share.
 
-    `node` takes some 200 ns, however many nodes there are. The same nodes give the same ring in
-    every process and on every machine, with and without the package xxhash. Raises `ConfigError`
-    for what makes no ring.
+    `node` takes some 200 ns among ten nodes and 400 ns among a hundred. The same nodes give the
+    same ring in every process and on every machine, with and without the package xxhash. Raises
+    `ConfigError` for what makes no ring.
 
     David Karger et al., *Consistent Hashing and Random Trees*, STOC 1997.
     """
@@ -162,7 +162,7 @@ class HashRing(Snapshot):
         known: Mapping[str, list[int]],
         before: list[int],
     ) -> None:
-        """Put the nodes on the ring; `known` are points of nodes on one that has all of `before`."""
+        """Put the nodes on the ring; `known` are nodes of another, whose points are `before`."""
         self._weights, self._zones = weights, zones
         self._check_zones()
         self._limits = _limits(self._load_factor, weights)

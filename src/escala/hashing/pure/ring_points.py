@@ -26,7 +26,7 @@ def ring(
     less to sort.
     """
     owner = dict.fromkeys(before, "")
-    for node, points in reversed(placed.items()):
+    for node, points in reversed(list(placed.items())):
         owner.update(dict.fromkeys(points, node))
     ascending = sorted(owner)
     owners = [owner[point] for point in ascending]
