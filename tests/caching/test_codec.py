@@ -490,7 +490,7 @@ def test_without_zstandard_its_payloads_are_undecodable(monkeypatch: pytest.Monk
         ("yaml", {}, "codec: expected one of the codecs json, msgpack, pickle; found 'yaml'"),
         (None, {}, "codec: expected a name or a codec, found nothing"),
         (object, {}, "codec: expected a name or a codec, found <class 'object'>"),
-        ("pickle", {}, "secret: expected one, for codec 'pickle' runs code that it reads; found n"),
+        ("pickle", {}, "secret: expected one, as in codec_of('pickle', secret=…), for codec 'pick"),
         ("json", {"secret": SECRET}, "secret: expected none, for codec 'json' does not sign; foun"),
         ("json", {"compression": "lzma"}, "compression: expected one of the compressions zlib, z"),
         ("json", {"compress_above": -1}, "compress_above: expected a size such as"),

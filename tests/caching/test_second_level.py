@@ -524,3 +524,32 @@ async def test_a_value_too_large_for_the_second_level_leaves_no_older_one_there(
     with pytest.raises(ConnectionError):
         await other.aget("k", Source(ConnectionError("down")).later)
     assert await cache.aget("k") == large
+
+
+@pytest.mark.parametrize(("late", "gets"), [(0.9, "old"), (1.1, "new"), (4.0, "new")])
+@in_virtual_time
+async def test_who_may_have_missed_an_invalidation_joins_no_load_from_before_it(
+    world: VirtualRuntime, late: float, gets: str
+) -> None:
+    place, source = shared(), ["old"]
+    cache, other = Cache("c", l2=place, max_stale="2s"), Cache("c", l2=place)
+    await cache.aget("another")
+    second = cache._levels.second
+    assert second is not None
+    assert second.ear is not None
+    second.ear.lost()
+    second.store.close()
+    broken(cache).away = True
+
+    async def load() -> str:
+        value = source[0]
+        await colours.loop.sleep(5)
+        return value
+
+    before = asyncio.create_task(cache.aget("k", load))
+    await colours.loop.sleep(0.5)
+    source[0] = "new"
+    assert await other.adelete("k")
+    await colours.loop.sleep(late - 0.5)
+    assert await cache.aget("k", load) == gets
+    assert await before == "old"

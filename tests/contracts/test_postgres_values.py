@@ -158,15 +158,18 @@ def test_what_no_one_of_ours_says_may_be_anything(opened: Opened, server: Postgr
 
 def test_what_is_over_goes(opened: Opened, server: PostgresServer) -> None:
     one, _ = opened("a1")
+    kept = [f"kept{nth}" for nth in range(20)]
+    for name in kept:
+        one.load(name)
     for nth in range(40):
         one.load(f"k{nth}", keep=0.01)
     one.read("leased", lease=0.01)
     time.sleep(0.02)
-    for nth in range(12):
+    for nth in range(25):  # as many looks at eight rows as there are rows, and more
         one.load("new", payload=b"%d" % nth)
-    assert told(server, "SELECT count(*) FROM escala_values") == [(1,)]
+    assert told(server, "SELECT count(*) FROM escala_values") == [(21,)]
     one.read("bob")
-    one.invalidate(key("bob"), key("new"))
+    one.invalidate(key("bob"), key("new"), *map(key, kept))
     (again,) = one.read("cid")
     one.release("cid", again.token or b"")
     assert told(server, "SELECT count(*) FROM escala_values") == [(0,)]
@@ -247,6 +250,65 @@ def test_no_load_of_before_is_seen_after_a_deletion(opened: Opened, what: Signal
         thread.join(20)
     assert source[0] > 20
     assert wrong == []
+
+
+def test_one_of_many_at_once_gets_the_lease(opened: Opened) -> None:
+    barrier, got = threading.Barrier(4), list[tuple[str, bool]]()
+
+    def load(writer: str) -> None:
+        one, _ = opened(writer, hears=False)
+        for nth in range(60):
+            barrier.wait(20)
+            (found,) = one.read(f"k{nth}")
+            got.append((f"k{nth}", found.token is not None))
+            assert found.token is not None or found.wait > 0
+
+    threads = [threading.Thread(target=load, args=(f"w{nth}",)) for nth in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(got) == 240
+    assert sorted(name for name, lent in got if lent) == sorted(f"k{nth}" for nth in range(60))
+
+
+@pytest.mark.parametrize("tags", [(), ("s", "t")], ids=["plain", "tagged"])
+@pytest.mark.parametrize("what", [tag("t"), everything()], ids=lambda each: each.kind)
+def test_what_was_deleted_since_its_mark_is_neither_kept_nor_seen(
+    opened: Opened, what: Signal, tags: tuple[str, ...]
+) -> None:
+    (one, _), (two, _) = opened("a1"), opened("b2")
+    (found,) = one.read("ann")
+    one.load("bob", *tags)
+    two.invalidate(what)
+    gone = what.kind == "all" or "t" in tags
+    assert one.put(found, "ann", *tags) is not gone
+    assert (one.look("bob").blob is None) is gone
+
+
+def test_what_is_older_than_a_forgotten_tag_is_not_kept(opened: Opened) -> None:
+    one, _ = opened("a1")
+    one.store._most_tags = 1
+    tagged, plain = one.read("tagged", "plain")
+    one.invalidate(tag("a"), tag("b"))
+    assert not one.put(tagged, "tagged", "t")
+    assert one.put(plain, "plain")
+
+
+def test_what_is_of_another_epoch_is_not_kept(opened: Opened, server: PostgresServer) -> None:
+    one, _ = opened("a1")
+    (found,) = one.read("ann")
+    told(server, "DELETE FROM escala_value_lives")
+    assert not one.put(found)
+
+
+def test_who_lets_go_of_a_lease_leaves_the_value(opened: Opened) -> None:
+    one, _ = opened("a1")
+    one.load()
+    (early,) = one.read("ann", early=True)
+    one.release("ann", early.token or b"")
+    assert one.look()[1:4] == (False, None, 0.0)
+    assert one.look().blob is not None
 
 
 def test_a_role_that_may_not_create(server: PostgresServer) -> None:

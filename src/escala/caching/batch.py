@@ -14,11 +14,11 @@ from escala.caching.desk import Desk
 from escala.caching.function import is_async, name_of, result_type
 from escala.caching.loaded import kind_within
 from escala.caching.memo import several
+from escala.caching.named import marked
 from escala.caching.pure.batch_template import BatchTemplate
 from escala.caching.pure.entry import ABSENT
 from escala.caching.pure.tag_template import TagTemplate
 from escala.caching.rules import Load, Rules, Tags
-from escala.caching.tag_names import marked
 from escala.kernel import events
 from escala.kernel.policy import refuse_unawaited
 from escala.kernel.runtime import Runtime, colours, drive
@@ -32,7 +32,8 @@ class Batch:
     """A decorator; of several functions that it is put on, each is asked for its own."""
 
     def __init__(self, desk: Desk, key: str, rules: Rules, tags: Tags, items: str | None) -> None:
-        self._desk, self._key, self._rules, self._items = desk, key, rules, items
+        self._desk, self._rules, self._items = desk, rules, items
+        self._key = BatchTemplate(key)
         self._tags = tags if callable(tags) else several(tags)
 
     def decorate(self, fn: Callable[P, R]) -> Callable[P, R]:
@@ -48,7 +49,7 @@ class BatchFunction:
     def __init__(
         self,
         desk: Desk,
-        key: str,
+        key: BatchTemplate,
         rules: Rules,
         tags: Tags,
         *,
@@ -57,7 +58,7 @@ class BatchFunction:
     ) -> None:
         self._desk, self._rules, self._fn = desk, rules, fn
         self._asynchronous = is_async(fn)
-        self._bound = BatchTemplate(key).bind(fn, items)
+        self._bound = key.bind(fn, items)
         self._tags = _BatchTags(tags, fn)
 
     def batched(self) -> Any:  # noqa: ANN401  with the function's signature

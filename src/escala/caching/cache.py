@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, ClassVar, Self, TypeVar, overload
+from typing import Any, ClassVar, NoReturn, Self, TypeVar, overload
 
 import msgspec
 
@@ -25,10 +25,12 @@ from escala.caching.rules import CacheOptions, Rules, Ttl, ruled
 from escala.caching.second_level import SecondLevel
 from escala.caching.value_store import Signal, open_value_store
 from escala.caching.writer import Writer
+from escala.errors import ConfigError
 from escala.kernel import events
 from escala.kernel.config import options
 from escala.kernel.runtime import Runtime, colours, drive
 from escala.kernel.writer import differing
+from escala.kernel.wrong_value import sentence, shown, without_password
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -128,6 +130,10 @@ class Cache(Makers):
             "l2_largest": l2_largest,
             "max_stale": max_stale,
         }
+        given_name: object = name
+        if not isinstance(given_name, str) or "://" in given_name:
+            wrong = sentence("text that says what it is for", shown(name))
+            raise ConfigError(f"Cache: name: {wrong}; a store is given as l2=…")
         self.name = name
         self.options: CacheOptions = options(CacheOptions, given, where="Cache")
         self.l1 = l1 if l1 is None or isinstance(l1, L1) else L1(l1)
@@ -152,6 +158,8 @@ class Cache(Makers):
 
     def __repr__(self) -> str:
         given = differing(self.options)
+        if self.options.l2 is not None:
+            given["l2"] = without_password(self.options.l2)
         words = [repr(self.name), *(f"{key}={value!r}" for key, value in given.items())]
         return f"Cache({', '.join(words)})"
 
@@ -332,7 +340,11 @@ class Cache(Makers):
     # Ending
 
     def close(self) -> None:
-        """Stop listening and let go of the second level; the cache can be used on without it."""
+        """Stop listening and let go of the second level; the cache can be used on without it.
+
+        Then no value in the first level is older than half of `max_stale`. It does not wait, so
+        there is no `a` twin. May be called twice.
+        """
         if self._second is not None:
             self._second.close()
 
@@ -343,6 +355,21 @@ class Cache(Makers):
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+    async def __aenter__(self) -> Self:
+        """The same in async code."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: what it holds is in one process."""
+        raise TypeError(
+            f"{self.name}: a cache cannot be copied or pickled: make one in each process, and give "
+            "all the same name and l2"
+        )
 
     def snapshot(self) -> dict[str, float]:
         """For metrics: the counts since it was made, and how full it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from types import ModuleType
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from escala.caching.compression import compression_of
@@ -67,14 +68,16 @@ def codec_of(
 the function returns in its annotation
     """
     if not isinstance(spec, str):
-        if not isinstance(spec, Codec):
+        given: object = spec  # a module such as `json` and a class look like one, too
+        if isinstance(given, (type, ModuleType)) or not isinstance(given, Codec):
             raise ConfigError(f"codec: {sentence('a name or a codec', shown(spec))}")
         return spec
     if spec not in (*FORMATS, "pickle"):
         raise ConfigError(f"codec: {not_among('codecs', (*FORMATS, 'pickle'), spec)}")
     if (spec == "pickle") is (secret is None):
         raise ConfigError(
-            "secret: expected one, for codec 'pickle' runs code that it reads; found none"
+            "secret: expected one, as in codec_of('pickle', secret=…), for codec 'pickle' runs "
+            "code that it reads; found none"
             if secret is None
             else f"secret: expected none, for codec {spec!r} does not sign; found one"
         )

@@ -78,8 +78,7 @@ class Desk:
         for key, landing in landings.items():
             self._tell(key, landing, now)
         for landing in landings.values():
-            if landing.error is not None:
-                raise landing.error
+            landing.check()
         return {
             key: ABSENT if landing.entry is None else landing.entry.value
             for key, landing in landings.items()
@@ -91,10 +90,9 @@ class Desk:
         if landing is None:
             landing = await self._reader.renew(key, None, load, rules, runtime)
         if landing.cause is not None:  # an old value is no answer to who asks for a new one
-            landing = Landing(error=landing.cause)
+            landing = Landing.failed(landing.cause)
         self._tell(key, landing, runtime.now())
-        if landing.error is not None:
-            raise landing.error
+        landing.check()
         entry = landing.entry
         return None if entry is None or entry.value is ABSENT else entry.value
 
@@ -118,8 +116,7 @@ class Desk:
         else:
             landing = (await self._reader.serve({key: None}, load, rules, runtime))[key]
         self._tell(key, landing, runtime.now())
-        if landing.error is not None:
-            raise landing.error
+        landing.check()
         return landing
 
     async def _pending(self, key: str, runtime: Runtime) -> Landing | None:
@@ -146,7 +143,6 @@ class Desk:
             if events.listeners and landing.error is None:
                 publish(CacheMissed(name=self._name, at=now, key=key))
             return
-        age = max(0.0, now - entry.born)
         if landing.source == "l1":
             tally.hits += 1
         elif landing.source == "stale":
@@ -161,7 +157,7 @@ class Desk:
                     at=now,
                     key=key,
                     source=landing.source,
-                    age=age,
+                    age=max(0.0, now - entry.born),
                     why=landing.why,
                 )
             )

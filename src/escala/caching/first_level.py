@@ -9,6 +9,7 @@ from typing import Any
 from escala.caching.at_fork import keep_whole
 from escala.caching.l1 import L1
 from escala.caching.landing import Boarding, CacheSeat, Landing, Trail
+from escala.caching.named import LONGEST_KEY
 from escala.caching.pure.entry import MOST_VISITS, Entry
 from escala.caching.pure.flight import Flight, Part
 from escala.caching.pure.hold_off import HoldOff
@@ -75,7 +76,7 @@ class FirstLevel:
             old, entry = entry, expired(entry, now=now)
             if entry is not old:
                 self.store.put(entry, now)
-        if not doubted:  # else it keeps its mark, by which it is known
+        if not doubted and len(key) <= LONGEST_KEY:  # else it keeps its mark, by which it is known
             entry.mark = versions.mark
         return entry
 
@@ -89,8 +90,11 @@ class FirstLevel:
             if use is Use.GONE:
                 entry = None
             flight = self._flights.get(key)
-            if flight is None:
-                return Boarding(key, use, mark, entry, self._take_off(key))
+            # Who may have missed an invalidation joins no load from before it can have been.
+            if flight is None or (self.bound is not None and now - flight.began > self.bound):
+                flight = self._take_off(key)
+                flight.began = now
+                return Boarding(key, use, mark, entry, flight)
             found = Boarding(key, use, mark, entry)
             if found.serves:
                 return found
@@ -277,6 +281,8 @@ class FirstLevel:
             deaf = self._deaf
             doubted = deaf is not None and mark.clock < deaf[0].clock
             entry.mark = mark if doubted else self.versions.mark
+            if len(str(entry.key)) > LONGEST_KEY:
+                entry.mark = Mark(mark.clock)  # so no hit finds by its digest what has another key
             self.store.put(entry, now)
         return True
 

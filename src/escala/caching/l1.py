@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from escala.errors import ConfigError
 from escala.kernel.config import options
 from escala.kernel.units import PositiveSize
+from escala.kernel.wrong_value import sentence, shown
 
 
 class _Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +45,8 @@ class L1:
         read = options(_Options, given, where="L1")
         self.max_entries = read.max_entries
         self.max_weight = None if read.max_weight is None else int(read.max_weight)
+        if weigh is not None and not callable(weigh):
+            raise ConfigError(f"L1: weigh: {sentence('a function of a value', shown(weigh))}")
         self.weigh = weigh
 
     def __repr__(self) -> str:

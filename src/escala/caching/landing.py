@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from types import TracebackType
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 from escala.caching.pure.entry import Entry
 from escala.caching.pure.flight import Flight, Seat
@@ -22,13 +23,27 @@ class Landing(NamedTuple):
     why: str = ""  # of a stale value: why it is given all the same
     cause: BaseException | None = None  # the error that it stands in for
     late: bool = False  # something changed meanwhile: it is only for who asked first
+    trace: TracebackType | None = None  # where the error was raised
+
+    @classmethod
+    def failed(cls, error: BaseException) -> Self:
+        """An error, as it is now."""
+        return cls(error=error, trace=error.__traceback__)
+
+    def check(self) -> None:
+        """Raise the error, if it is one.
+
+        Many raise the same one: each without the frames that the others have left in it.
+        """
+        if self.error is not None:
+            raise self.error.with_traceback(self.trace)
 
 
 NOTHING = Landing()
 Trail: TypeAlias = Flight[Mark, Parker, Landing]
 CacheSeat: TypeAlias = Seat[Parker]
 
-_SERVES = frozenset((Use.FRESH, Use.EARLY, Use.REVALIDATE, Use.PAUSED))
+_WAITS = (Use.GONE, Use.RESCUE)  # a tuple is searched by identity, a set by a slow hash
 
 
 class Boarding(NamedTuple):
@@ -53,7 +68,7 @@ class Boarding(NamedTuple):
     @property
     def serves(self) -> bool:
         """Whether the entry may be given before there is news."""
-        return self.use in _SERVES
+        return self.use not in _WAITS
 
     @property
     def leads(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
 from escala.caching.codec import Codec
@@ -12,6 +13,7 @@ from escala.caching.events import CacheUndecodable
 from escala.caching.first_level import FirstLevel
 from escala.caching.l1 import L1
 from escala.caching.loaded import Loaded, TtlOfResult
+from escala.caching.named import marked
 from escala.caching.origin import Origin
 from escala.caching.pure.blob import Header, Mark, pack, unpack
 from escala.caching.pure.entry import ABSENT, Entry, Terms, WeighedEntry
@@ -19,7 +21,7 @@ from escala.caching.pure.lifetime import Lifetime
 from escala.caching.pure.use import early_by
 from escala.caching.rules import Rules, Times
 from escala.caching.second_level import SecondLevel
-from escala.caching.tag_names import marked, namespace
+from escala.caching.tag_names import namespace
 from escala.caching.tally import Tally
 from escala.caching.value_store import Found, Put
 from escala.errors import Undecodable
@@ -29,6 +31,7 @@ from escala.kernel.wrong_value import WrongValue
 _MOST_TERMS = 8192
 _MOST_TAGS = 1024
 _TOOK_STEP = math.log(1.25)
+_ONCE = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
 
 class Made(NamedTuple):
@@ -69,7 +72,7 @@ class Levels:
         self.longest = 0.0  # seconds that a load took
         self.draw = rng.random
         self._weigh = l1.weigh or weigh if l1 is not None and l1.max_weight is not None else None
-        self._terms: dict[Terms, Terms] = {}
+        self._terms: dict[tuple[float, ...], Terms] = {}
         self._tags: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
     # Making entries
@@ -97,18 +100,14 @@ class Levels:
             early = early_by(took, fresh)
         else:
             took = 0.0
-        terms = Terms(
-            fresh=fresh,
-            revalidate=float(times.stale_while_revalidate) if whole else 0.0,
-            rescue=float(times.stale_if_error) if whole else 0.0,
-            took=took,
-            early=early,
-        )
-        shared = self._terms.get(terms)
+        revalidate = float(times.stale_while_revalidate) if whole else 0.0
+        rescue = float(times.stale_if_error) if whole else 0.0
+        shared = self._terms.get((fresh, revalidate, rescue, took, early, 0.0))
         if shared is None:
             if len(self._terms) >= _MOST_TERMS:
                 self._terms.clear()
-            shared = self._terms[terms] = terms
+            shared = Terms(fresh, revalidate, rescue, took, early)
+            self._terms[shared] = shared
         return shared
 
     def made(
@@ -125,6 +124,11 @@ class Levels:
         times, said, tags = rules.times, None, self._shared_tags(namespace(key), rules.tags)
         if type(value) is Loaded:
             said, tags, value = value.ttl, tags + marked(value.tags), value.value
+        if isinstance(value, _ONCE):
+            raise TypeError(
+                f"{self.name}: expected a value that can be given more than once, found a "
+                f"{type(value).__name__} for {key!r}"
+            )
         fresh = self._fresh(value, rules, said)
         absent = value is ABSENT
         if rules.tags_of is not None and not absent:
@@ -200,9 +204,10 @@ class Levels:
                 raise Undecodable("it is cut, damaged, or of another key")  # noqa: TRY301
             header, payload = whole
             value = ABSENT if header.negative else self.codec.loads(payload, rules.kind, key)
-        except Undecodable as error:
+        except Exception as error:  # noqa: BLE001  of a codec of the user's: what it holds is lost
+            cause = str(error) if isinstance(error, Undecodable) else repr(error)
             self.tally.undecodable += 1
-            publish(CacheUndecodable(name=self.name, at=now, key=key, cause=str(error)))
+            publish(CacheUndecodable(name=self.name, at=now, key=key, cause=cause))
             return None
         age = max(0.0, mark.now - header.mark.now)
         fresh = min(header.fresh, age) if expired else header.fresh

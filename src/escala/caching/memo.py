@@ -30,7 +30,7 @@ class MemoFunction:
         self,
         desk: Desk,
         writer: Writer,
-        key: str,
+        key: KeyTemplate,
         rules: Rules,
         tags: Tags,
         *,
@@ -39,7 +39,7 @@ class MemoFunction:
         self._desk, self._writer, self._rules, self._fn = desk, writer, rules, fn
         self._asynchronous = is_async(fn)
         self._tags_of = tags_for(tags, fn)
-        self._key_of = KeyTemplate(key).bind(fn)
+        self._key_of = key.bind(fn)
         self._method = _method(fn)
 
     def memoized(self) -> Any:  # noqa: ANN401  Memoized
@@ -184,7 +184,8 @@ class Memo:
     """A decorator; of several functions that it is put on, each is asked for its own."""
 
     def __init__(self, desk: Desk, writer: Writer, key: str, rules: Rules, tags: Tags) -> None:
-        self._desk, self._writer, self._key, self._rules = desk, writer, key, rules
+        self._desk, self._writer, self._rules = desk, writer, rules
+        self._key = KeyTemplate(key)
         self._tags = tags if callable(tags) else several(tags)
 
     def decorate(self, fn: Callable[..., Any]) -> Any:  # noqa: ANN401  see `Memoizing`

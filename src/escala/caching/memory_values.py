@@ -125,7 +125,11 @@ class _Table:
         keep_whole(self)
 
     def forked(self) -> None:
+        """A forked child has its own, and in it no one loads."""
         self.lock = threading.RLock()
+        for slot in self.slots.values():
+            if slot.token is not None:
+                slot.release(slot.token)
 
     @property
     def clock(self) -> int:

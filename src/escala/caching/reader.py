@@ -130,6 +130,8 @@ class Visit:
         if board.flight is not None and not board.serves and self._within(key):
             self._leave([board])
             raise self._recursion(key)
+        if board.seat is not None:
+            self._levels.tally.coalesced += 1
         return board
 
     def _within(self, key: str) -> bool:
@@ -168,6 +170,7 @@ class Visit:
         if self._within(key):
             raise self._recursion(key)
         flight = self._first.take_off(key)
+        flight.began = self._runtime.now()
         return Boarding(key, Use.GONE, flight.variant, None, flight)
 
     async def lead(self, boards: list[Boarding], *, anew: bool = False) -> list[Boarding]:
@@ -266,6 +269,7 @@ class Visit:
                 if following is None:
                     return None
                 flight = following
+                flight.began = self._runtime.now()
                 board = board._replace(flight=flight, mark=flight.variant)
             led += 1
             if led > _ROUNDS:  # whatever cancels its loads would cancel the next one too

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from escala.caching import redis_value_scripts as scripts
@@ -152,22 +152,19 @@ class RedisValues:
             found += _read(_found, answer, token, some)
         return found
 
-    async def _run(
+    def _run(
         self, script: str, keys: Sequence[str], words: Sequence[Word], runtime: Runtime
-    ) -> Any:  # noqa: ANN401  whatever the script answers
+    ) -> Awaitable[Any]:
         self._listener.go_on()
         prefix = self._keys
         names = [self._versions, *(prefix + key.encode(errors="surrogatepass") for key in keys)]
-        return await self._link.run(script, names, words, runtime)
+        return self._link.run(script, names, words, runtime)
 
 
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+def _batches(items: Sequence[T]) -> list[Sequence[T]]:
     if len(items) <= _BATCH:
-        if items:
-            yield items
-        return
-    for begin in range(0, len(items), _BATCH):
-        yield items[begin : begin + _BATCH]
+        return [items] if items else []
+    return [items[begin : begin + _BATCH] for begin in range(0, len(items), _BATCH)]
 
 
 def _millis(seconds: float) -> int:

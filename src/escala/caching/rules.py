@@ -9,8 +9,8 @@ from typing import Any, TypeAlias, TypedDict, overload
 
 import msgspec
 
+from escala.caching.named import marked
 from escala.caching.pure.lifetime import Lifetime
-from escala.caching.tag_names import marked
 from escala.kernel.config import options
 from escala.kernel.policy import refuse_unawaited
 from escala.kernel.runtime import LoopRuntime, Runtime
@@ -120,6 +120,11 @@ def one(load: Callable[[], Any] | None, runtime: Runtime) -> Load | None:
     """A user's load of one key as a trip calls it."""
     if load is None:
         return None
+    if not callable(load):
+        raise TypeError(
+            f"load: expected a function without arguments, found {type(load).__name__}; give what "
+            "stands in for a missing value as `default=`"
+        )
     asynchronous = isinstance(runtime, LoopRuntime)
 
     async def ask(_: Sequence[object]) -> Sequence[Any]:

@@ -56,7 +56,7 @@ class SecondLevel:
         )
         self.lock = threading.RLock()
         self._repairs: dict[Signal, _Owed] = {}
-        self._away = False
+        self._away = self._closed = False
         self.failed = 0
         keep_whole(self)
 
@@ -146,7 +146,7 @@ class SecondLevel:
     def listen(self) -> None:
         """Begin to hear what others invalidate: before the first load takes off."""
         ear = self.ear
-        if self._listens or ear is None:
+        if self._listens or ear is None or self._closed:
             return
         with self.lock:
             begun, self._listens = self._listens, True
@@ -154,6 +154,8 @@ class SecondLevel:
             self.store.listen(ear)
 
     async def _guarded(self, call: Callable[[], Awaitable[T]], runtime: Runtime) -> T:
+        if self._closed:
+            raise StoreUnavailable(f"{self._name}: the cache is closed")
         self.listen()
         breaker = self._breaker
         try:
@@ -193,5 +195,8 @@ class SecondLevel:
         }
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of the store, and ask it for nothing any more."""
+        self._closed = True
         self.store.close()
+        if self.ear is not None:
+            self.ear.lost()

@@ -73,7 +73,7 @@ class Trip:
         except Exception as error:  # noqa: BLE001  of a store, or of a user's function
             await self._cut_short(runtime)
             for want in list(self._open.values()):
-                self._close(want, Landing(error=error), runtime.now(), keep=False)
+                self._close(want, Landing.failed(error), runtime.now(), keep=False)
         except BaseException:
             await self._cut_short(runtime)
             raise
@@ -125,8 +125,7 @@ class Trip:
             if mine:
                 await self._ask(mine, runtime)
             await self._let_go(runtime)
-            longest = max(each.wait for each in found)
-            if waiting and longest > 0:
+            if waiting and (longest := max(each.wait for each in found)) > 0:
                 await runtime.sleep(min(pause, longest))
                 pause = min(2 * pause, _LAST_LOOK)
 
@@ -199,7 +198,9 @@ class Trip:
                 raise
             self._failed(wants, error, runtime)  # it has cancelled itself
             return
-        except SystemExit as error:
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # an exit, or what a test framework raises
             self._failed(wants, error, runtime)  # it would only end the next one as well
             raise
         await self._answered(wants, values, began, runtime)
@@ -274,7 +275,7 @@ class Trip:
                 key, value, self._rules, born=began, took=took, encode=want.lease is not None
             )
         except Exception as error:  # noqa: BLE001  of the codec, or of the user's functions
-            self._close(want, Landing(error=error), now)
+            self._close(want, Landing.failed(error), now)
             return None
         return made
 
@@ -294,7 +295,7 @@ class Trip:
         for want in wants:
             entry = self._first.rescue(want.flight, now=now, pause=_PAUSE)
             if entry is None:
-                landing = Landing(error=error)
+                landing = Landing.failed(error)
             else:
                 levels.tally.rescued += 1
                 why = f"asking failed: {cause}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha1
 from typing import cast
 
@@ -44,7 +44,11 @@ def _body(words: tuple[Word, ...]) -> bytes:
 
 
 def _packed(words: tuple[Word, ...]) -> bytes:
+    return _packer()(words)
+
+
+@cache
+def _packer() -> Callable[[tuple[Word, ...]], bytes]:
     from hiredis import pack_command
 
-    pack = cast("Callable[[tuple[Word, ...]], bytes]", pack_command)  # its types name one word
-    return pack(words)
+    return cast("Callable[[tuple[Word, ...]], bytes]", pack_command)  # its types name one word

@@ -27,6 +27,7 @@ _NEGATIVE = 1
 _START = Struct(">2sBBI")
 _REST = Struct(">8sQdddfH")
 _LENGTH = Struct(">H")
+_CHECKSUM_AT = 4
 _TAGS_AT = _START.size + _REST.size
 
 _CLOCKS = 2**53  # a script in the store counts in floats
@@ -80,8 +81,8 @@ def pack(key: str, header: Header, payload: bytes) -> bytes:
         ) from problem
     flags = _NEGATIVE if negative else 0
     parts.append(payload)
-    start = _START.pack(_MAGIC, _VERSION, flags, _checksum(key, flags, *parts))
-    return b"".join((start, *parts))
+    checksum = _checksum(key, b"%b%c%c" % (_MAGIC, _VERSION, flags), *parts)
+    return b"".join((_START.pack(_MAGIC, _VERSION, flags, checksum), *parts))
 
 
 def unpack(key: str, blob: bytes) -> tuple[Header, bytes] | None:
@@ -94,8 +95,7 @@ def unpack(key: str, blob: bytes) -> tuple[Header, bytes] | None:
     magic, version, flags, checksum = _START.unpack_from(blob)
     if magic != _MAGIC or version != _VERSION or flags > _NEGATIVE:
         return None
-    view = memoryview(blob)
-    if _checksum(key, flags, view[_START.size :]) != checksum:
+    if _checksum(key, blob[:_CHECKSUM_AT], memoryview(blob)[_START.size :]) != checksum:
         return None
     epoch, clock, born, fresh, stale, took, count = _REST.unpack_from(blob, _START.size)
     if not _in_range(clock, born, fresh, stale, took):
@@ -108,8 +108,8 @@ def unpack(key: str, blob: bytes) -> tuple[Header, bytes] | None:
     return Header(mark, fresh, stale, took, tags, flags == _NEGATIVE), blob[at:]
 
 
-def _checksum(key: str, flags: int, *parts: bytes | memoryview) -> int:
-    checksum = crc32(key.encode(errors="surrogatepass") + b"%b%c%c" % (_MAGIC, _VERSION, flags))
+def _checksum(key: str, start: bytes, *parts: bytes | memoryview) -> int:
+    checksum = crc32(key.encode(errors="surrogatepass") + start)
     for part in parts:
         checksum = crc32(part, checksum)
     return checksum

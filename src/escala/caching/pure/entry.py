@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any, Final, NamedTuple
 
@@ -35,12 +36,15 @@ class Terms(NamedTuple):
     paused_until: float = 0.0
 
 
+_OVER: Final = Terms(fresh=0.0)
+
+
 class Entry:
     """A value in the first level. Hits read it without a lock, so it is replaced, not changed.
 
-    Only `visits`, `until` and `mark` change in place. `until`: monotonic seconds up to which a
-    hit needs no other thought. `mark`: no invalidation up to this one has hit it; compared by
-    identity. `tags` are sorted out when it is stored; the first one is its namespace.
+    Only `visits`, `until` and `mark` change in place, before its `end`. `until`: monotonic seconds
+    up to which a hit needs no other thought. `mark`: no invalidation up to this one has hit it;
+    compared by identity. `tags` are sorted out when it is stored; the first one is its namespace.
     """
 
     __slots__ = ("key", "mark", "tags", "terms", "until", "value", "visits")
@@ -76,6 +80,10 @@ class Entry:
         entry.visits, entry.mark = self.visits, self.mark
         entry.terms, entry.until = terms, until
         return entry
+
+    def end(self) -> None:
+        """It is never given again, not even as stale."""
+        self.until, self.terms = -math.inf, _OVER
 
 
 class WeighedEntry(Entry):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
@@ -38,10 +39,11 @@ class Flight(Generic[V, P, R]):
     is always possible and disturbs no one.
     """
 
-    __slots__ = ("_seats", "key", "result", "variant")
+    __slots__ = ("_seats", "began", "key", "result", "variant")
 
     def __init__(self, key: Any, variant: V) -> None:  # noqa: ANN401  whatever its table has for keys
         self.key, self.variant = key, variant
+        self.began = math.inf  # when its load asked the source; its owner's clock, if that matters
         self.result: R | None = None
         self._seats: dict[Seat[P], None] = {}
 

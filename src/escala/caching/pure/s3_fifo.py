@@ -37,13 +37,18 @@ class S3Fifo:
     Queues hold keys, and each key stands in them once. One that was removed keeps its place,
     without its value, until it comes to the head or half as many as are alive stand so; if it
     comes back before that, it goes on from where it stood, as one whose entry is replaced does.
+
+    What it lets go of may have a finalizer that comes back here in the middle of a step. What that
+    removes can no longer be given, and leaves at the end of the step; what it puts is not kept.
     """
 
     __slots__ = (
+        "_busy",
         "_dead",
         "_filling",
         "_ghost",
         "_ghost_entries",
+        "_later",
         "_main",
         "_max_entries",
         "_max_weight",
@@ -69,6 +74,8 @@ class S3Fifo:
         self._ghost_entries = self._max_entries - self._small_entries  # as many as are in main
         self._small_max_weight = max(1, self._max_weight // _SMALL)
         self.evicted = 0
+        self._busy = False
+        self._later: list[Hashable] = []  # what was removed in the middle of a step
         self.clear()
 
     def clear(self) -> None:
@@ -92,11 +99,23 @@ class S3Fifo:
         where it would have to prove itself. What is past all use at `now` goes before others when
         it has come to the head of a queue.
         """
+        if self._busy:
+            self.remove(entry.key)
+            return False
+        self._busy = True
+        try:
+            return self._put(entry, now)
+        finally:
+            self._busy = False
+            if self._later:
+                self._catch_up()
+
+    def _put(self, entry: Entry, now: float) -> bool:
         key, weight = entry.key, 0
         if self._weighed:
             weight = _weight(entry)
             if weight > self.heaviest:
-                self.remove(key)
+                self._remove(key)
                 return False
         old = self.table.get(key)
         if old is not None and self._weighed:
@@ -124,6 +143,26 @@ class S3Fifo:
 
     def remove(self, key: Hashable) -> Entry | None:
         """Drop a key and return what it had."""
+        if self._busy:
+            there = self.table.get(key)
+            if there is not None:
+                there.end()
+            self._later.append(key)
+            return there
+        self._busy = True
+        try:
+            return self._remove(key)
+        finally:
+            self._busy = False
+            if self._later:
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        later, self._later = self._later, []
+        for key in later:
+            self.remove(key)
+
+    def _remove(self, key: Hashable) -> Entry | None:
         entry = self.table.pop(key, None)
         if entry is None:
             return None
