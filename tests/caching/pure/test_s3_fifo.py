@@ -8,7 +8,7 @@ import random
 import sys
 import threading
 import tracemalloc
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import pytest
 
@@ -632,3 +632,45 @@ def test_no_limit_at_all_evicts_nothing() -> None:
     for key in range(5_000):
         fifo.put(entry(key), math.inf if key % 2 else 0.0)
     assert (len(fifo.table), fifo.evicted) == (5_000, 0)
+
+
+class Ending:
+    """A value that does something when it ends."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self.then = then
+
+    def __del__(self) -> None:
+        self.then()
+
+
+def test_what_ends_in_the_middle_of_a_step_may_come_back() -> None:
+    fifo = settled(max_entries=2)
+    seen: list[object] = []
+
+    def then() -> None:
+        old = fifo.table["b"]
+        seen.append(fifo.put(entry("b")))  # it is not kept, and neither is the one before
+        seen.append((old.until, old.fresh_until, old.terms == Terms(0.0)))
+        seen.append(fifo.put(entry("new")))
+        seen.append(fifo.remove("nothing"))
+
+    fifo.put(Entry("a", Ending(then), until=1e9, terms=TERMS))
+    fifo.put(entry("b"))
+    assert fifo.put(entry("c"))
+    assert seen == [False, (-math.inf, -math.inf, True), False, None]
+    assert list(fifo.table) == ["c"]
+    assert fifo.put(entry("b"))
+    assert fifo.remove("b") is not None
+    assert fifo.remove("c") is not None
+    assert not fifo.table
+
+
+def test_what_is_put_may_be_removed_before_that_is_over() -> None:
+    fifo = settled(max_entries=1, max_weight=100)
+    doomed = WeighedEntry("a", Ending(lambda: fifo.remove("b")), until=1e9, terms=TERMS, weight=1)
+    fifo.put(doomed)
+    del doomed
+    assert fifo.put(weighed("b", 1))
+    assert not fifo.table
+    assert fifo.weight == 0
