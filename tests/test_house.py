@@ -54,6 +54,7 @@ CHAPTERS = [
     ".balancing",
     ".hashing",
     ".caching",
+    ".databases",
     ".adapters",
 ]
 

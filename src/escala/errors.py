@@ -84,6 +84,49 @@ class OriginFailed(Unavailable):
     """An origin did not give a cache what it was asked for, or did not forget it."""
 
 
+class NoPrimary(Unavailable):
+    """No node of the database may take writes now, or none can be trusted to."""
+
+
+class Fenced(Unavailable):
+    """The node is of an older timeline, or no longer the primary: nothing was committed there."""
+
+
+class CommitUnknown(Unavailable):
+    """The connection broke while the commit was under way: it happened, or it did not.
+
+    Look before you repeat it: only a write that may happen twice is safe to send again.
+    """
+
+
+class ReadOnlyTransaction(EscalaError):
+    """A write came in a transaction that began on a replica, where it cannot go."""
+
+
+class UnknownKey(EscalaError, LookupError):
+    """No shard is responsible for this key: outside every range, or in no list or region."""
+
+
+class NoShardKey(EscalaError, ValueError):
+    """A statement does not say which shard it is for, and did not ask for all of them."""
+
+
+class CannotMerge(EscalaError, ValueError):
+    """The answers of several shards to this statement do not make the answer of one database."""
+
+
+class MapOutdated(EscalaError):
+    """The shard has another map of the shards than this router, so nothing was done."""
+
+
+class CannotReshard(EscalaError):
+    """A step of a move between shards is refused, and nothing was changed by it."""
+
+
+class ClockWentBack(EscalaError):
+    """The wall clock stepped back too far for ids to stay unique without a long wait."""
+
+
 class CannotEncode(EscalaError, ValueError):
     """A value cannot be kept as bytes: it would not come back as it went in."""
 
