@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types contracts pytest crash docs plots bench servers mutants pins clean
+.PHONY: help demo test lint types contracts pytest sqlalchemy20 crash docs plots bench servers mutants pins clean
 
 VENV := .venv
 BENCH := .venv-bench
@@ -13,6 +13,7 @@ help:
 	@echo "make demo      real traffic and real faults, with and without Escala (LOG= SECONDS= SEED= ARGS=)"
 	@echo "make test      lint, types, import contracts, docs, all tests"
 	@echo "make lint      style; 'make types', 'make contracts', 'make pytest' run one check alone (ARGS=)"
+	@echo "make sqlalchemy20   the tests of databases on SQLAlchemy 2.0"
 	@echo "make crash     SIGKILL at a thousand random points, and a Redis that fails for a minute (POINTS= SECONDS=)"
 	@echo "make bench     measure Escala and its peers side by side (NAME= for one)"
 	@echo "make docs      build the documentation into site/"
@@ -27,7 +28,7 @@ demo:
 	@$(VENV)/bin/escala demo $(if $(LOG),--log "$(LOG)") $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
-test: lint types contracts docs pytest
+test: lint types contracts docs pytest sqlalchemy20
 
 lint:
 	@sh tools/venv.sh $(VENV) test
@@ -46,6 +47,12 @@ pytest:
 	@sh tools/venv.sh $(VENV) test
 	@$(VENV)/bin/python tools/servers.py --for core --quiet
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
+
+# The whole suite runs on SQLAlchemy 2.1; what stands on it runs on 2.0 as well.
+sqlalchemy20:
+	@sh tools/venv.sh $(VENV) test
+	@sh tools/beside.sh $(VENV) .sqlalchemy20 sqlalchemy20
+	PYTHONPATH=.sqlalchemy20 $(VENV)/bin/python -m pytest --numprocesses auto -q tests/databases $(ARGS)
 
 crash:
 	@sh tools/venv.sh $(VENV) test
@@ -79,6 +86,6 @@ pins:
 	@$(VENV)/bin/python tools/pins.py
 
 clean:
-	rm -rf $(VENV) $(BENCH) .servers site dist build mutants benchmarks/results
+	rm -rf $(VENV) $(BENCH) .sqlalchemy20 .servers site dist build mutants benchmarks/results
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache report.html report.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,12 +15,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ("demo", "test", "docs", "mutants", "pins", "plots")
 APART = ("bench",)
+BESIDE = ("sqlalchemy20",)  # one package, over the environment of the tests
 EXTRAS = {"demo": "demo", "test": "all", "mutants": "all", "bench": "all", "plots": "redis"}
 
 
-def compile_pins(uv: str, target: Path, groups: tuple[str, ...], *options: str) -> None:
-    """Resolve dependency groups of pyproject.toml into `target`."""
-    command = [uv, "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11"]
+def compile_pins(
+    uv: str, target: Path, groups: tuple[str, ...], *options: str, own: bool = True
+) -> None:
+    """Resolve dependency groups, and with `own` what Escala itself needs, into `target`."""
+    command = [uv, "pip", "compile", *(["pyproject.toml"] if own else [])]
+    command += ["--universal", "--python-version", "3.11"]
     for group in groups:
         command += ["--group", group]
     for extra in sorted({EXTRAS[group] for group in groups if group in EXTRAS}):
@@ -44,6 +48,10 @@ def main() -> int:
     for group in APART:
         target = ROOT / f"constraints-{group}.txt"
         compile_pins(uv, target, (group,), *final)
+        print(target.name)
+    for group in BESIDE:
+        target = ROOT / f"constraints-{group}.txt"
+        compile_pins(uv, target, (group,), "--no-deps", *final, own=False)
         print(target.name)
     return 0
 
