@@ -343,7 +343,7 @@ def test_an_upstream_whose_loop_is_gone_may_be_opened_in_another() -> None:
 
 def test_checks_need_a_loop_and_picking_needs_none() -> None:
     upstream = Upstream("shop", ["a:1"], health=HealthCheck())
-    with pytest.raises(RuntimeError, match="shop has health checks, which need an event loop"):
+    with pytest.raises(RuntimeError, match="shop has health checks or a discovery, which need"):
         upstream.open()
     with upstream.pick() as target:
         assert target.address == "a:1"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import doctest
 import pickle
+import sys
 
 import jsonschema
 import msgspec
 import pytest
 
-from escala.balancing import HealthCheck, Target, Upstream, status_range
+from escala.balancing import HealthCheck, Target, Upstream, grpc_probe, status_range
 from escala.balancing.health_check import HealthOptions
 from escala.balancing.pure.health import State
 from escala.balancing.request_path import RequestPath
@@ -236,3 +237,47 @@ def test_the_examples_run() -> None:
 @pytest.mark.parametrize("name", ["round_robin", "least_connections"])
 def test_balancers_are_found_by_name(name: str) -> None:
     assert Upstream("shop", ["a:1"], balance=name).balance.kind == name
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"kind": "tcp", "path": "/up"}, "expected no 'path' for checks of the kind 'tcp'"),
+        ({"kind": "grpc", "expect": 204}, "expected no 'expect' for checks of the kind 'grpc'"),
+        ({"kind": "http", "service": "s"}, "expected no 'service' for checks of the kind 'http'"),
+        ({"kind": "icmp"}, "kind: expected"),
+        ({"kind": "grpc", "service": "a b"}, "service: expected the name of a gRPC service"),
+        ({"kind": "grpc", "service": "x" * 128}, "service: expected the name of a gRPC service"),
+    ],
+    ids=["tcp", "grpc", "http", "icmp", "space", "long"],
+)
+def test_a_check_takes_only_what_its_kind_uses(given: dict[str, object], problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"HealthCheck: {problem}"):
+        HealthCheck(**given)  # type: ignore[arg-type]
+
+
+def test_without_grpcio_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(ConfigError, match=r"HealthCheck: kind: .*pip install 'escala\[grpc\]'"):
+        HealthCheck(kind="grpc")
+
+
+def test_the_health_request_is_a_protobuf_message() -> None:
+    assert doctest.testmod(grpc_probe) == (0, 1)
+    assert grpc_probe.request("x" * 127) == b"\x0a\x7f" + b"x" * 127
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("priority", -1), ("priority", 65_536), ("priority", 1.5), ("zone", 3)],
+    ids=["negative", "beyond", "half", "number"],
+)
+def test_zones_are_text_and_priorities_are_whole(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"Target: {field}: expected"):
+        Target("shop:80", **{field: value})  # type: ignore[arg-type]
+
+
+def test_a_target_says_where_it_stands() -> None:
+    target = Target("shop:80", weight=2, zone="eu-1", priority=65_535)
+    assert repr(target) == "Target('http://shop:80', weight=2, zone='eu-1', priority=65535)"
+    assert eval(repr(target)).zone == "eu-1"  # noqa: S307  our own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ from escala.balancing import (
     TargetChanged,
     Upstream,
 )
-from escala.balancing.pure.choice import Choice
+from escala.balancing.pure.choice import Choice, Member
 from escala.errors import (
     BackendError,
     ConfigError,
@@ -231,10 +231,14 @@ def test_a_call_that_ends_while_its_target_is_out_is_given_back() -> None:
         "address": "10.0.0.1:80",
         "state": "unhealthy",
         "healthy": False,
+        "ejected": False,
         "weight": 1,
+        "zone": "",
+        "priority": 0,
         "in_flight": 0,
         "requests": 1,
         "failures": 1,
+        "ejections": 0,
     }
 
 
@@ -286,13 +290,18 @@ def test_a_balancer_may_come_from_elsewhere() -> None:
     class Last(Balancer):
         kind = "last"
 
-        def over(self, weights: Sequence[int], in_flight: Sequence[int]) -> Choice:
-            class Always:
-                def pick(self, skip: Collection[int] = ()) -> int:
-                    return len(weights) - 1
+        def over(self, members: Sequence[Member], draw: Callable[[], float]) -> Choice:
+            class Always(Choice):
+                def pick(
+                    self,
+                    now: float,
+                    skip: Collection[int] = (),
+                    key: str | bytes | None = None,
+                ) -> int:
+                    return len(members) - 1
 
-                def release(self, index: int) -> None:
-                    assert index == len(weights) - 1
+                def release(self, index: int, now: float, took: float | None = None) -> None:
+                    assert index == len(members) - 1
 
             return Always()
 
@@ -367,10 +376,14 @@ def test_the_snapshot_is_plain() -> None:
             "address": "10.0.0.1:80",
             "state": "starting",
             "healthy": False,
+            "ejected": False,
             "weight": 3,
+            "zone": "",
+            "priority": 0,
             "in_flight": 1,
             "requests": 2,
             "failures": 1,
+            "ejections": 0,
         }
     ]
     judge(upstream, True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from escala.balancing import HealthCheck, Target, Upstream
+from escala.balancing import HealthCheck, OutlierDetection, Target, Upstream
 from escala.balancing.pure.least_connections import LeastConnectionsChoice
 from escala.errors import NoHealthyBackend
 from escala.testing import VirtualRuntime
@@ -121,7 +121,7 @@ def test_calls_are_counted_while_health_changes_all_the_time(balance: str) -> No
     for target in upstream.targets:
         upstream._observe(target, True)
         upstream._observe(target, True)
-    choice = upstream._choice
+    choice = upstream._fleet._choice
     if isinstance(choice, LeastConnectionsChoice):
         assert choice._in_flight == [0, 0, 0]
 
@@ -162,3 +162,48 @@ def test_threads_and_tasks_share_an_upstream_whose_checks_run() -> None:
     assert [target.in_flight for target in upstream.targets] == [0, 0, 0]
     made = sum(target.requests for target in upstream.targets)
     assert made >= (THREADS - 1) * CALLS
+
+
+@pytest.mark.parametrize("balance", ["round_robin", "least_connections", "p2c"])
+def test_targets_come_go_and_are_ejected_while_threads_call_them(balance: str) -> None:
+    zones = [Target(f"{host}:1", zone=host) for host in "abcd"]
+    upstream = Upstream(
+        "shop",
+        zones,
+        balance=balance,
+        zone="a",
+        outliers=OutlierDetection(in_a_row=2, ejection="1ms", interval="2ms", calls=5),
+        slow_start="5ms",
+    )
+    seen: list[set[Target]] = []
+    done = threading.Event()
+
+    def call() -> None:
+        mine, held = set[Target](), list[Target]()
+        for turn in range(CALLS):
+            held.append(upstream.pick(held[-1:], key=str(turn) if turn % 2 else None))
+            mine.add(held[-1])
+            if turn % 3:
+                upstream.release(held.pop(0), ok=turn % 5 != 0, took=0.001 * (turn % 7))
+        for target in held:
+            upstream.release(target, ok=False)
+        seen.append(mine)
+
+    def change() -> None:
+        turn = 0
+        while not done.is_set():
+            turn += 1
+            hosts = "abcd" if turn % 2 else "bce"
+            upstream.update(Target(f"{host}:1", weight=1 + turn % 3, zone=host) for host in hosts)
+
+    def callers() -> None:
+        try:
+            together(*[call] * (THREADS - 1))
+        finally:
+            done.set()
+
+    together(callers, change)
+    every = set().union(*seen)
+    assert {target.in_flight for target in every} == {0}
+    assert sum(target.requests for target in every) == (THREADS - 1) * CALLS
+    assert len(every) > 5, "targets that came again are new ones"

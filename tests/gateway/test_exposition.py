@@ -22,12 +22,13 @@ def status() -> dict[str, Any]:
     metrics.retries = 2
     cache = {"hits": 7, "entries": 1}
     target = {"address": "a:1", "healthy": True, "in_flight": 1, "requests": 5, "failures": 2}
+    target |= {"ejected": True, "ejections": 3}
     return {
         "resident_bytes": 30_000_000,
         "connections": 4,
         "refused": {"400": 3},
         "routes": [{"path": '/a"b\\', "policies": {"cache": cache}, **metrics.snapshot()}],
-        "upstreams": {"shop": {"targets": [target]}},
+        "upstreams": {"shop": {"panicking": 1, "panics": 4, "targets": [target]}},
     }
 
 
@@ -59,6 +60,10 @@ def test_what_was_counted_is_told_for_each_worker() -> None:
     target = {"worker": "0", "upstream": "shop", "target": "a:1"}
     assert value("escala_target_healthy", **target) == 1
     assert value("escala_target_failures_total", **target) == 2
+    assert value("escala_target_ejected", **target) == 1
+    assert value("escala_target_ejections_total", **target) == 3
+    assert value("escala_upstream_panicking", worker="0", upstream="shop") == 1
+    assert value("escala_upstream_panics_total", worker="0", upstream="shop") == 4
 
 
 def test_the_histogram_is_cumulative() -> None:

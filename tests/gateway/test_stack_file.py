@@ -8,6 +8,7 @@ import pytest
 from tests.gateway.probe_stack import GOOD, changed, load, refused
 
 from escala.balancing import HealthCheck, LeastConnections, RoundRobin
+from escala.gateway.balancer_entry import BalancerEntry
 from escala.gateway.stack_file import load_stack, stack_of
 from escala.http.limits import Limits
 from escala.kernel import registry
@@ -20,12 +21,12 @@ def test_reads_the_whole_file(tmp_path: Path) -> None:
     stack = load(tmp_path, GOOD)
     assert (stack.listen, stack.admin, stack.workers) == ("127.0.0.1:8080", "127.0.0.1:8081", 2)
     shop = stack.upstreams["shop"]
-    assert [(target.url, target.weight) for target in shop.targets] == [
+    assert [(target.url, target.weight) for target in shop.targets or ()] == [
         ("http://127.0.0.1:9001", 1),
         ("http://127.0.0.1:9002", 1),
         ("http://127.0.0.1:9003", 2),
     ]
-    assert shop.balance == "least_connections"
+    assert shop.balance == BalancerEntry("least_connections")
     assert shop.health is not None
     assert (shop.health.path, shop.health.interval, shop.health.timeout) == ("/health", 2.0, 0.4)
     assert (shop.health.fall, shop.health.rise) == (3, 2)
@@ -52,7 +53,8 @@ def test_defaults(tmp_path: Path) -> None:
     assert stack.trusted_proxies == ()
     assert stack.explain is False
     upstream = stack.upstreams["a"]
-    assert (upstream.balance, upstream.health, upstream.panic) == ("round_robin", None, False)
+    assert (upstream.balance.name, upstream.health) == ("round_robin", None)
+    assert upstream.panic.given is False
     assert upstream.connect_timeout == 2.0
     assert upstream.connections.max_connections == 256
     assert upstream.connections.idle_timeout == 60.0
@@ -96,7 +98,7 @@ def test_the_environment_lies_over_the_file(tmp_path: Path) -> None:
     health = stack.upstreams["shop"].health
     assert health is not None
     assert health.interval == 1.0
-    assert stack.upstreams["shop"].targets[1].url == "http://10.0.0.2:80"
+    assert (stack.upstreams["shop"].targets or ())[1].url == "http://10.0.0.2:80"
     assert stack.workers == 4
     policies = stack.routes[0].policies
     assert policies[3].plain() == {"again": {"attempts": 9, "budget": "10%", "names": ["a", "b"]}}

@@ -44,8 +44,8 @@ pytestmark = pytest.mark.usefixtures("plugins")
             "balance: least_connections",
             "balance: luck",
             (
-                "8:14: upstreams.shop.balance: expected one of the balancers least_connections, "
-                "round_robin; found 'luck'"
+                "8:14: upstreams.shop.balance: expected one of the balancers consistent_hash, "
+                "least_connections, p2c, peak_ewma, round_robin, weighted_round_robin; found 'luck'"
             ),
         ),
         (

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,7 @@ from escala.balancing.http_probe import HttpProbe
 from escala.balancing.pure.health import Health
 from escala.balancing.request_path import RequestPath
 from escala.balancing.status_range import StatusRange
+from escala.balancing.tcp_probe import tcp_probe
 from escala.kernel.config import options
 from escala.kernel.scalar import Scalar
 from escala.kernel.units import PositiveDuration
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from escala.kernel.runtime import Runtime
 
 Probe: TypeAlias = "Callable[[Target], Awaitable[bool]]"
+Kind: TypeAlias = Literal["http", "tcp", "grpc"]
+Service = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[!-~]{0,127}$(?!\n)", extra={"expected": "the name of a gRPC service"}),
+]
 
 JITTER = 0.2  # a share of the interval, each way
 
@@ -44,14 +50,30 @@ class HealthOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Passed checks in a row after which it gets calls again."""
     expect: StatusRange = StatusRange("200..399")
     """Status codes that pass."""
+    kind: Kind = "http"
+    """What to ask with: a GET, a TCP connection that is made, or gRPC's own health protocol."""
+    service: Service = ""
+    """The gRPC service to ask for; the server as a whole if left out."""
+
+    def __post_init__(self) -> None:
+        """Refuse options that the kind of check has no use for."""
+        used = {"http": {"path", "expect"}, "tcp": set(), "grpc": {"service"}}[self.kind]
+        for name in {"path", "expect", "service"} - used:
+            if getattr(self, name) != _DEFAULTS[name]:
+                raise ValueError(f"expected no '{name}' for checks of the kind '{self.kind}'")
+
+
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(HealthOptions)}
 
 
 class HealthCheck:
     """Active checks for the targets of an `Upstream`: `HealthCheck(path="/health", fall=3)`.
 
     - `GET path` on a connection of its own, answered within `timeout` by a status in `expect`,
-      is a pass; anything else is a failure. `probe` replaces the request by any coroutine
-      function that takes a `Target` and returns whether it is well; what it raises is a failure.
+      is a pass; anything else is a failure. `kind="tcp"` only connects; `kind="grpc"` asks
+      `grpc.health.v1.Health/Check` for `service` (extra `grpc`).
+    - `probe` replaces all that by any coroutine function that takes a `Target` and returns
+      whether it is well; what it raises is a failure.
     - The first check of each target is made at once, so that a start is quick. From the end of
       a check to the next `interval` seconds pass, 20 % more or less, so that checks of many
       targets by many workers do not march in step. Checks of one target never overlap.
@@ -73,12 +95,14 @@ class HealthCheck:
         fall: int = 2,
         rise: int = 2,
         expect: int | str | StatusRange = "200..399",
+        kind: Kind = "http",
+        service: str = "",
         probe: Probe | None = None,
     ) -> None:
         given: dict[str, object] = {"path": path, "interval": interval, "timeout": timeout}
-        given |= {"fall": fall, "rise": rise, "expect": expect}
+        given |= {"fall": fall, "rise": rise, "expect": expect, "kind": kind, "service": service}
         self.options = options(HealthOptions, given, where="HealthCheck")
-        self.probe: Probe = probe or HttpProbe(path=self.options.path, expect=self.options.expect)
+        self.probe: Probe = probe or _probe(self.options)
 
     def __repr__(self) -> str:
         told = ", ".join(
@@ -117,3 +141,13 @@ class HealthCheck:
         while True:
             observe(await self.check(target, runtime))
             await runtime.sleep(interval * rng.uniform(1 - JITTER, 1 + JITTER))
+
+
+def _probe(options: HealthOptions) -> Probe:
+    if options.kind == "tcp":
+        return tcp_probe
+    if options.kind == "grpc":
+        from escala.balancing.grpc_probe import GrpcProbe  # few need it
+
+        return GrpcProbe(service=options.service)
+    return HttpProbe(path=options.path, expect=options.expect)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from escala.balancing.balancer import Balancer
+from escala.balancing.pure.choice import Member
 from escala.balancing.pure.least_connections import LeastConnectionsChoice
 
 
@@ -20,6 +21,8 @@ class LeastConnections(Balancer):
 
     kind: ClassVar[str] = "least_connections"
 
-    def over(self, weights: Sequence[int], in_flight: Sequence[int]) -> LeastConnectionsChoice:
+    def over(self, members: Sequence[Member], draw: Callable[[], float]) -> LeastConnectionsChoice:
         """A choice that goes on from the calls already in flight."""
-        return LeastConnectionsChoice(weights, in_flight)
+        del draw
+        weights = [member.weight for member in members]
+        return LeastConnectionsChoice(weights, [member.in_flight for member in members])

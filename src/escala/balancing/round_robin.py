@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from escala.balancing.balancer import Balancer
+from escala.balancing.pure.choice import Member
 from escala.balancing.pure.round_robin import RoundRobinChoice
 
 
@@ -19,7 +20,7 @@ class RoundRobin(Balancer):
 
     kind: ClassVar[str] = "round_robin"
 
-    def over(self, weights: Sequence[int], in_flight: Sequence[int]) -> RoundRobinChoice:
+    def over(self, members: Sequence[Member], draw: Callable[[], float]) -> RoundRobinChoice:
         """A round that begins with the first target."""
-        del in_flight  # turns do not depend on it
-        return RoundRobinChoice(weights)
+        del draw
+        return RoundRobinChoice([member.weight for member in members])

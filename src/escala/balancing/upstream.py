@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
 import random
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from math import inf
 from typing import Any, Self
 
 from escala.balancing.balancer import Balancer, balancer
+from escala.balancing.discovery import Discovery
+from escala.balancing.events import DiscoveryFailed, TargetChanged, TargetsChanged
+from escala.balancing.fleet import Fleet
 from escala.balancing.health_check import HealthCheck
-from escala.balancing.pure.choice import Choice
+from escala.balancing.lookout import Lookout
+from escala.balancing.loop_thread import LoopThread
+from escala.balancing.outlier_detection import OutlierDetection
 from escala.balancing.pure.health import State, Transition
 from escala.balancing.round_robin import RoundRobin
-from escala.balancing.target import Target
-from escala.errors import ConfigError, NoHealthyBackend
+from escala.balancing.subset import Subset
+from escala.balancing.target import Target, TargetOptions
+from escala.balancing.target_list import target_list
+from escala.balancing.upstream_options import UpstreamOptions
+from escala.errors import ConfigError, NoHealthyBackend, WouldBlock
+from escala.kernel.at_fork import begin_anew, free
+from escala.kernel.config import options
 from escala.kernel.events import Event, publish
 from escala.kernel.runtime import colours
 
-_NAMED = 8  # targets that an error lists before it says how many more there are
-
-
-class TargetChanged(Event, frozen=True, kw_only=True):
-    """A target of the upstream `name` was found to be healthy, or not to be, and why."""
-
-    target: str
-    healthy: bool
-    reason: str
+# What a forked child has of its parent's loops. It must not even close them: both processes
+# would see that, since they share what the loops wait with.
+_parents: list[object] = []
 
 
 class Upstream:
@@ -39,47 +42,80 @@ class Upstream:
             with shop.pick() as target:
                 answer = await get(f"{target.url}/catalogue")
 
+    - `targets` are a list, or a `Discovery` that finds them (`DnsTargets`, `FileTargets`).
     - `balance` is a `Balancer` or its name; `RoundRobin()` unless told otherwise.
     - With a `health` check, a target that fails it is never picked. One of which nothing is
       known yet is picked only while no target is known to be healthy: at the start that lets
-      calls through at once, and later a newcomer has to show itself first. When every target is
-      unhealthy `pick` raises `NoHealthyBackend`, unless `panic` is true: then, and only then,
-      it picks among all of them. Without a health check all are picked always.
-    - Checks run while the upstream is open (`async with`, or `open` and `aclose`), on the event
-      loop that opened it. `pick`, `release` and `report` need no loop and work from any thread
-      or task, also while another thread's loop runs the checks.
+      calls through at once, and later a newcomer has to show itself first.
+    - `outliers` leaves out targets whose answers are worse than the others': `OutlierDetection`.
+    - `panic` is for services whose checks are less reliable than they are. Below this healthy
+      share ("50%") of the targets of a priority, where other priorities cannot take over, all of
+      them are picked: so few would only fall too. True does that only when no target is healthy;
+      False, the default, never does: `pick` then raises `NoHealthyBackend`.
+    - `zone` is where this process runs: calls stay in it as far as its targets can take them.
+      The priorities of targets come before zones. See `pure.plan.plan` for both.
+    - `slow_start` ("30s") is how long a target that came, or came back, has less than its weight.
+    - `subset` keeps to a part of a large fleet: `Subset(20, client=3)`.
 
-    `pick` and `release` are O(log n), a change of health O(n). Raises `ConfigError` for no
-    targets at all, and for a target that is listed twice or belongs to another upstream.
+    Checks and discovery run while the upstream is open: on the event loop that opened it
+    (`async with`, or `open` and `aclose`), or in a thread of its own (`with`). `pick`, `release`
+    and `report` need no loop and work from any thread or task. A forked child knows what its
+    parent knew, and has no calls in flight; what a thread had open it opens anew,
+    with its first pick.
+
+    `pick` and `release` cost what the balancer costs, O(log n) or less; a change of who may be
+    picked costs O(n). Events: `TargetChanged`, `TargetEjected`, `PanicChanged`, `TargetsChanged`
+    and `DiscoveryFailed`. Raises `ConfigError` for no targets at all, and for a target that is
+    listed twice or belongs to another upstream.
     """
 
     def __init__(
         self,
         name: str,
-        targets: Iterable[Target | str],
+        targets: Iterable[Target | str] | Discovery,
         *,
         balance: Balancer | str | None = None,
         health: HealthCheck | None = None,
-        panic: bool = False,
+        outliers: OutlierDetection | None = None,
+        panic: bool | float | str = False,
+        zone: str = "",
+        slow_start: float | str | None = None,
+        subset: Subset | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        if isinstance(targets, str):
-            raise ConfigError(f"upstream {name}: expected a list of targets, found {targets!r}")
-        self.name, self.health, self.panic = name, health, panic
+        asked = {"panic": panic, "zone": zone, "slow_start": slow_start}
+        given = options(UpstreamOptions, asked, where=f"upstream {name}")
+        self.name, self.health, self.outliers, self.subset = name, health, outliers, subset
+        self.panic = given.panic.given
+        self.discovery = targets if isinstance(targets, Discovery) else None
         self.balance = balancer(balance) if isinstance(balance, str) else balance or RoundRobin()
-        made = (each if isinstance(each, Target) else Target(each) for each in targets)
-        self.targets: tuple[Target, ...] = tuple(made)
-        self._own()
         self._rng = rng or random.Random()
-        self._watches: list[asyncio.Task[None]] = []
-        self._lock = threading.Lock()  # around every change of what follows
-        self._eligible: tuple[Target, ...] = ()
-        self._choice: Choice | None = None
-        self._last: Target | None = None
-        self._settle()
+        self._lookout: Lookout | None = None
+        self._thread: LoopThread | None = None
+        self._lost = False  # whether a fork took the thread away
+        self._trouble = ""
+        self._lock = threading.RLock()  # around every use of the fleet
+        self._fleet = Fleet(
+            name,
+            balance=self.balance,
+            draw=self._rng.random,
+            judge=health.judge if health else None,
+            outliers=outliers.machine() if outliers else None,
+            zone=given.zone,
+            panic=given.panic,
+            slow_start=given.slow_start,
+        )
+        if not isinstance(targets, Discovery):
+            self._replace(targets, came=-inf)
+        begin_anew(self, Upstream._forked)
 
     def __repr__(self) -> str:
         return f"Upstream({self.name!r}, {len(self.targets)} targets, {self.balance!r})"
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All targets of the moment, also those that are not picked."""
+        return self._fleet.targets
 
     @property
     def ready(self) -> bool:
@@ -88,40 +124,50 @@ class Upstream:
 
     @property
     def panicking(self) -> bool:
-        """Whether calls go to unhealthy targets, because there are no others and `panic` is on."""
-        eligible = self._eligible
-        return bool(eligible) and eligible[0].state is State.UNHEALTHY
+        """Whether calls go to unhealthy targets, because too few are left and `panic` says so."""
+        return self._fleet.panicking
 
-    def pick(self, avoid: Collection[Target] = ()) -> Target:
+    @property
+    def panics(self) -> int:
+        """How often that has begun."""
+        return self._fleet.panics
+
+    def pick(self, avoid: Collection[Target] = (), *, key: str | bytes | None = None) -> Target:
         """A target for one call, which counts as in flight until it is released.
 
         Use it in a `with` block, or hand it to `release` when the call is over. A retry names
-        the targets it tried in `avoid`: another one is picked if there is any. Raises
-        `NoHealthyBackend`.
+        the targets it tried in `avoid`: another one is picked if there is any. `key` says what
+        the call is about, for a balancer that keeps it with one target (`ConsistentHash`).
+        Raises `NoHealthyBackend`.
         """
+        now = colours.thread.now()
+        fleet = self._fleet
+        if avoid:
+            avoid = [target for target in avoid if target.upstream is self]
         with self._lock:
-            if self._choice is None:
-                raise NoHealthyBackend(self._refusal())
-            skip = {target.slot for target in avoid if target.upstream is self} if avoid else ()
-            target = self._last = self._eligible[self._choice.pick(skip)]
-            target.in_flight += 1
-            target.requests += 1
-            return target
+            told = fleet.turn(now) if now >= fleet.due else ()
+            target = fleet.pick(now, avoid, key)
+            refusal = None if target is not None else self._refusal()
+        if told:
+            _publish(told)
+        if self._lost:
+            self._go_on()
+        if target is None:
+            raise NoHealthyBackend(refusal)
+        return target
 
-    def release(self, target: Target, *, ok: bool | None = True) -> None:
+    def release(self, target: Target, *, ok: bool | None = True, took: float | None = None) -> None:
         """The call is over; `ok` is False when the target failed it, None when no one can say.
 
-        Once for each pick, from any thread. It counts the failure and judges nothing.
+        Once for each pick, from any thread, also when the target is gone by now. `took` is how
+        many seconds the answer took, for balancers and outlier detection that look at it.
         """
         self._check(target)
+        now = colours.thread.now()
         with self._lock:
-            if not target.in_flight:
-                raise RuntimeError(f"{target!r} was released more often than it was picked")
-            target.in_flight -= 1
-            if ok is False:
-                target.failures += 1
-            if self._choice is not None and target.slot >= 0:
-                self._choice.release(target.slot)
+            told = self._fleet.release(target, now, ok=ok, took=took)
+        if told:
+            _publish(told)
 
     def report(self, target: Target, *, ok: bool) -> None:
         """A new connection to the target was made, or failed (refused, reset, timed out).
@@ -137,16 +183,27 @@ class Upstream:
         not the reset of an idle connection that was kept open. A `with` block reports for you.
         """
         self._check(target)
-        health = target.health
-        if health is None or not (health.doubted if ok else self._watching()):
+        health, lookout = target.health, self._lookout
+        if health is None:
+            return
+        if not (health.doubted if ok else lookout is not None and lookout.checking):
             return
         now = colours.thread.now()
         with self._lock:
-            last_one = self._eligible == (target,)
+            last_one = self._fleet.eligible == (target,)
             change = None if last_one and not ok else health.report(now, ok=ok)
-            if change is not None:
-                self._settle()
-        self._tell(target, change)
+            told = self._changed(target, change, now)
+        _publish(told)
+
+    def update(self, targets: Iterable[Target | str]) -> None:
+        """Replace the targets, as a discovery of your own would; from any thread.
+
+        Those that stay, by their URL, keep their health and their counts; calls in flight to one
+        that goes end as they would have, and are released as ever. Raises `ConfigError`.
+        """
+        if self.discovery is not None:
+            raise ConfigError(f"upstream {self.name}: its targets come from {self.discovery!r}")
+        self._replace(targets, came=colours.thread.now())
 
     def snapshot(self) -> list[dict[str, Any]]:
         """How each target is and what it does, as plain values for a status page."""
@@ -156,76 +213,109 @@ class Upstream:
                     "address": target.address,
                     "state": target.state.value,
                     "healthy": target.healthy,
+                    "ejected": target.ejected,
                     "weight": target.weight,
+                    "zone": target.zone,
+                    "priority": target.priority,
                     "in_flight": target.in_flight,
                     "requests": target.requests,
                     "failures": target.failures,
+                    "ejections": target.ejections,
                 }
                 for target in self.targets
             ]
 
     def open(self) -> None:
-        """Start the health checks on the running event loop; the first of each at once.
+        """Start checks and discovery on the running event loop, the first of each at once.
 
         Raises `RuntimeError` when no loop is running, and when the upstream is open already.
         """
-        if self.health is None:
+        if self.health is None and self.discovery is None:
             return
-        if self._watching():
+        if self._lookout is not None and self._lookout.running:
             raise RuntimeError(f"upstream {self.name} is open already")
         try:
-            loop = asyncio.get_running_loop()
+            asyncio.get_running_loop()
         except RuntimeError:
             raise RuntimeError(
-                f"upstream {self.name} has health checks, which need an event loop: open it in one"
+                f"upstream {self.name} has health checks or a discovery, which need an event "
+                "loop: open it in one, or in a thread of its own (`with upstream:`)"
             ) from None
-        self._watches = [
-            loop.create_task(
-                self.health.watch(
-                    target, functools.partial(self._observe, target), colours.loop, self._rng
-                ),
-                name=f"{self.name} health {target.address}",
-                # Not the opener's: its deadline or request is no business of the checks.
-                context=contextvars.Context(),
-            )
-            for target in self.targets
-        ]
+        self._lookout = lookout = Lookout(
+            self.name,
+            health=self.health,
+            discovery=self.discovery,
+            rng=self._rng,
+            observe=self._observe,
+            found=self._found,
+            failed=self._failed,
+        )
+        lookout.follow(self.targets)
 
     async def aclose(self) -> None:
-        """Stop the health checks, in the loop that opened them; what they found last stays."""
-        watches, self._watches = self._watches, []
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
+        """Stop checks and discovery, in the loop that opened them; what they found last stays."""
+        lookout, self._lookout = self._lookout, None
+        if lookout is not None:
+            await lookout.stop()
+
+    async def first_look(self) -> None:
+        """Wait until an open upstream's discovery has looked once, and found targets or not."""
+        if self._lookout is not None:
+            await self._lookout.first_look()
 
     async def __aenter__(self) -> Self:
-        """Open it."""
+        """Open it, and wait for the first look."""
         self.open()
+        await self.first_look()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close it."""
         await self.aclose()
 
-    def _own(self) -> None:
-        if not self.targets:
-            raise ConfigError(f"upstream {self.name}: expected at least one target, found none")
-        seen: set[str] = set()
-        for target in self.targets:
-            if target.url in seen:
-                raise ConfigError(f"upstream {self.name}: the target {target.url} is listed twice")
-            if target.upstream is not None:
-                raise ConfigError(
-                    f"upstream {self.name}: {target!r} belongs to upstream "
-                    f"{target.upstream.name} already; make one for each"
-                )
-            seen.add(target.url)
-        for target in self.targets:
-            target.upstream = self
-            target.health = self.health.judge() if self.health else None
+    def __enter__(self) -> Self:
+        """Open it in a thread of its own, and wait for the first look."""
+        if self.health is None and self.discovery is None:
+            return self
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001  the public twin raises
+            raise WouldBlock(f"upstream {self.name}: use `async with` in an event loop")
+        if not colours.real:
+            raise RuntimeError(f"upstream {self.name}: virtual time has no threads: `async with`")
+        if self._thread is not None:
+            raise RuntimeError(f"upstream {self.name} is open already")
+        self._thread = LoopThread(f"{self.name}-checks")
+        try:
+            self._thread.run(self.__aenter__())
+        except BaseException:
+            self._end_thread()
+            raise
+        return self
 
-    def _watching(self) -> bool:
-        return any(not watch.done() for watch in self._watches)
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self._lost = False
+        if self._thread is not None:
+            self._thread.run(self.aclose())
+            self._end_thread()
+
+    def _end_thread(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+
+    def _forked(self) -> None:
+        free(self._lock)
+        self._fleet.forget_calls(colours.thread.now())
+        _parents.append((self._lookout, self._thread))
+        self._lost = self._thread is not None
+        self._lookout = self._thread = None
+
+    def _go_on(self) -> None:
+        with self._lock:
+            if self._lost:
+                self._lost = False
+                self._thread = LoopThread(f"{self.name}-checks")
+                self._thread.begin(self.__aenter__())
 
     def _check(self, target: Target) -> None:
         if target.upstream is not self:
@@ -237,63 +327,65 @@ class Upstream:
             return
         now = colours.thread.now()
         with self._lock:
-            change = health.observe(now, ok=ok)
-            if change is not None:
-                self._settle()
-        self._tell(target, change)
+            told = self._changed(target, health.observe(now, ok=ok), now)
+        _publish(told)
 
-    def _settle(self) -> None:
-        """Choose among those that may be picked now; under the lock, after a change of health."""
-        eligible = self._may_be_picked()
-        if set(eligible) == set(self._eligible):
-            return
-        for target in self.targets:
-            target.slot = -1
-        for slot, target in enumerate(eligible):
-            target.slot = slot
-        self._eligible = eligible
-        self._choice = self._choose(eligible)
+    def _changed(self, target: Target, change: Transition | None, now: float) -> list[Event]:
+        if change is None or target.gone:
+            return []
+        healthy = change.after is State.HEALTHY
+        if healthy:
+            target.since = now
+        address, reason = target.address, change.reason
+        told = TargetChanged(
+            name=self.name, at=change.at, target=address, healthy=healthy, reason=reason
+        )
+        return [told, *self._fleet.settle(now)]
 
-    def _choose(self, eligible: tuple[Target, ...]) -> Choice | None:
-        if not eligible:
-            return None
-        weights = [target.weight for target in eligible]
-        return self.balance.over(weights, [target.in_flight for target in eligible])
+    def _found(self, found: Sequence[TargetOptions]) -> None:
+        self._replace(
+            [
+                Target(each.url, weight=each.weight, zone=each.zone, priority=each.priority)
+                for each in found
+            ],
+            came=colours.thread.now() if self.targets else -inf,
+        )
+        self._trouble = ""
 
-    def _may_be_picked(self) -> tuple[Target, ...]:
-        # In order from behind the last one picked: where changes are frequent, the first target
-        # would otherwise get more than its share, once after each of them.
-        start = self.targets.index(self._last) + 1 if self._last else 0
-        order = self.targets[start:] + self.targets[:start]
-        for state in (State.HEALTHY, State.STARTING):
-            if found := tuple(target for target in order if target.state is state):
-                return found
-        return order if self.panic else ()
+    def _failed(self, error: Exception) -> None:
+        reason = str(error) or type(error).__name__
+        if reason != self._trouble:  # the same again is no news
+            self._trouble = reason
+            publish(DiscoveryFailed(name=self.name, at=colours.thread.now(), reason=reason))
 
-    def _tell(self, target: Target, change: Transition | None) -> None:
-        if change is not None:
-            healthy, reason = change.after is State.HEALTHY, change.reason
-            publish(
-                TargetChanged(
-                    name=self.name,
-                    at=change.at,
-                    target=target.address,
-                    healthy=healthy,
-                    reason=reason,
-                )
-            )
+    def _replace(self, listed: Iterable[Target | str], *, came: float) -> None:
+        targets = target_list(self, listed)
+        if self.subset is not None:
+            kept = set(self.subset.of([target.url for target in targets]))
+            targets = [target for target in targets if target.url in kept]
+        now = colours.thread.now()
+        with self._lock:
+            before = self.targets
+            for target in targets:
+                target.upstream = self
+            told = self._fleet.replace(targets, now, came=came)
+            after = self.targets
+        lookout = self._lookout
+        if lookout is not None:
+            lookout.follow(after)
+        came_now = tuple(target.address for target in after if target not in before)
+        went = tuple(target.address for target in before if target not in after)
+        if (before or lookout is not None) and (came_now or went):
+            publish(TargetsChanged(name=self.name, at=now, came=came_now, went=went))
+        _publish(told)
 
     def _refusal(self) -> str:
-        many = len(self.targets)
-        whose = f"none of its {many} targets is" if many > 1 else "its only target is not"
-        found = [
-            f"{target.address} {target.state.value}: {target.health.reason}"
-            for target in self.targets[:_NAMED]
-            if target.health is not None
-        ]
-        if many > _NAMED:
-            found.append(f"and {many - _NAMED} more")
-        return (
-            f"upstream {self.name}: {whose} healthy ({'; '.join(found)}). See that they run and "
-            "pass their health check, or set `panic` to send calls to them all the same"
-        )
+        if self.targets:
+            return self._fleet.refusal()
+        why = self._trouble or "open the upstream, or wait for its first look"
+        return f"upstream {self.name}: {self.discovery!r} has found no targets yet: {why}"
+
+
+def _publish(told: Iterable[Event]) -> None:
+    for event in told:
+        publish(event)

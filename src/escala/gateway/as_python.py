@@ -10,15 +10,37 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from escala.balancing import HealthCheck, Target, Upstream
+from escala.balancing import (
+    DnsTargets,
+    FileTargets,
+    HealthCheck,
+    OutlierDetection,
+    RoundRobin,
+    Subset,
+    Target,
+    Upstream,
+)
 from escala.kernel.stack import Stack
 from escala.kernel.writer import differing
 
 if TYPE_CHECKING:
+    import msgspec
+
+    from escala.balancing.target import TargetOptions
     from escala.gateway.policy_entry import PolicyEntry
-    from escala.gateway.stack_file import RouteConfig, StackFile, UpstreamConfig
+    from escala.gateway.stack_file import RouteConfig, StackFile
+    from escala.gateway.upstream_config import UpstreamConfig
 
 _LONGEST_LINE = 88
+# The arguments of an `Upstream` in their order, and what they are made of if not of plain values.
+_OPTIONS: dict[str, type | None] = {
+    "health": HealthCheck,
+    "outliers": OutlierDetection,
+    "panic": None,
+    "zone": None,
+    "slow_start": None,
+    "subset": Subset,
+}
 
 
 def source(stack: StackFile) -> str:
@@ -41,9 +63,22 @@ def _kinds(stack: StackFile) -> set[type]:
     kinds: set[type] = {Stack, Upstream}
     kinds |= {entry.kind for route in stack.routes for entry in route.policies}
     for upstream in stack.upstreams.values():
-        kinds |= {HealthCheck} if upstream.health is not None else set()
-        kinds |= {Target} if any(target.weight != 1 for target in upstream.targets) else set()
+        kinds |= {kind for kind, options in _parts(upstream) if options is not None}
+        kinds |= {Target} if any(map(_more_than_url, upstream.targets or ())) else set()
+        kinds |= {upstream.balance.kind} if differing(upstream.balance.options) else set()
     return kinds
+
+
+def _parts(upstream: UpstreamConfig) -> list[tuple[type, msgspec.Struct | None]]:
+    """What an upstream is made with that is an object of its own, where it has it."""
+    discovery = upstream.discovery
+    return [
+        (FileTargets, discovery and discovery.file),
+        (DnsTargets, discovery and discovery.dns),
+        (HealthCheck, upstream.health),
+        (OutlierDetection, upstream.outliers),
+        (Subset, upstream.subset),
+    ]
 
 
 def _imports(kinds: Iterable[type]) -> Iterator[str]:
@@ -63,23 +98,32 @@ def _imports(kinds: Iterable[type]) -> Iterator[str]:
 def _upstream(name: str, upstream: UpstreamConfig, variable: str) -> Iterator[str]:
     yield f"{variable} = Upstream("
     yield f"    {_literal(name)},"
-    yield "    ["
-    for target in upstream.targets:
-        url = _literal(target.url.text)
-        yield (
-            f"        {url},"
-            if target.weight == 1
-            else f"        Target({url}, weight={target.weight}),"
-        )
-    yield "    ],"
-    given = differing(upstream)
-    if "balance" in given:
-        yield f"    balance={_literal(given['balance'])},"
-    if upstream.health is not None:
-        yield f"    health=HealthCheck({_arguments(differing(upstream.health))}),"
-    if "panic" in given:
-        yield f"    panic={_literal(given['panic'])},"
+    if upstream.targets:
+        yield "    ["
+        yield from (f"        {_target(target)}," for target in upstream.targets)
+        yield "    ],"
+    balance, given = upstream.balance, differing(upstream)
+    made = {kind: _made(kind, options) for kind, options in _parts(upstream) if options}
+    yield from (f"    {made[kind]}," for kind in (FileTargets, DnsTargets) if kind in made)
+    if differing(balance.options):
+        yield f"    balance={_made(balance.kind, balance.options)},"
+    elif balance.kind is not RoundRobin:
+        yield f"    balance={_literal(balance.name)},"
+    given["panic"] = True if upstream.panic.given is True else upstream.panic.text
+    for option, kind in _OPTIONS.items():
+        if kind in made:
+            yield f"    {option}={made[kind]},"
+        elif kind is None and getattr(upstream, option):
+            yield f"    {option}={_literal(given[option])},"
     yield ")"
+
+
+def _target(target: TargetOptions) -> str:
+    return _made(Target, target) if _more_than_url(target) else _literal(target.url.text)
+
+
+def _more_than_url(target: TargetOptions) -> bool:
+    return differing(target).keys() != {"url"}
 
 
 def _route(route: RouteConfig, variable: str) -> Iterator[str]:
@@ -91,13 +135,17 @@ def _route(route: RouteConfig, variable: str) -> Iterator[str]:
 
 
 def _call(entry: PolicyEntry) -> str:
-    given = differing(entry.options)
-    short = entry.kind.shorthand
+    return _made(entry.kind, entry.options, short=entry.kind.shorthand)
+
+
+def _made(kind: type, options: msgspec.Struct, *, short: str | None = None) -> str:
+    """The call that makes this from its options, with the one that needs no name first."""
+    given = differing(options)
     first = ""
-    if short in given and _takes_first(entry.kind, short):
+    short = short or next(iter(inspect.signature(kind).parameters), None)
+    if short in given and _takes_first(kind, short):
         first = _literal(given.pop(short))
-    rest = _arguments(given)
-    return f"{entry.kind.__name__}({', '.join(filter(None, (first, rest)))})"
+    return f"{kind.__name__}({', '.join(filter(None, (first, _arguments(given))))})"
 
 
 def _arguments(given: dict[str, object]) -> str:

@@ -47,6 +47,7 @@ class _Families:
         yield refused
         yield from self._routes()
         yield from self._policies()
+        yield from self._upstreams()
         yield from self._targets()
 
     def _of_workers(self, name: str, text: str) -> Metric:
@@ -102,7 +103,10 @@ class _Families:
     def _targets(self) -> Iterator[Metric]:
         labels = ["worker", "upstream", "target"]
         healthy = GaugeMetricFamily(
-            "escala_target_healthy", "1 while a target gets requests, else 0.", labels=labels
+            "escala_target_healthy", "1 while a target's health check passes.", labels=labels
+        )
+        ejected = GaugeMetricFamily(
+            "escala_target_ejected", "1 while a target is left out as an outlier.", labels=labels
         )
         flying = GaugeMetricFamily(
             "escala_target_in_flight", "Requests under way at a target.", labels=labels
@@ -111,17 +115,40 @@ class _Families:
             "escala_target_requests", "Attempts sent to a target.", labels=labels
         )
         failures = CounterMetricFamily(
-            "escala_target_failures", "Attempts that broke or never connected.", labels=labels
+            "escala_target_failures",
+            "Attempts that broke, never connected, or were answered with a server error.",
+            labels=labels,
+        )
+        ejections = CounterMetricFamily(
+            "escala_target_ejections", "How often a target was left out.", labels=labels
         )
         for worker, status in self._workers.items():
             for name, upstream in status.get("upstreams", {}).items():
                 for target in upstream["targets"]:
                     at = [worker, name, target["address"]]
                     healthy.add_metric(at, float(target["healthy"]))
+                    ejected.add_metric(at, float(target["ejected"]))
                     flying.add_metric(at, target["in_flight"])
                     requests.add_metric(at, target["requests"])
                     failures.add_metric(at, target["failures"])
-        yield from (healthy, flying, requests, failures)
+                    ejections.add_metric(at, target["ejections"])
+        yield from (healthy, ejected, flying, requests, failures, ejections)
+
+    def _upstreams(self) -> Iterator[Metric]:
+        labels = ["worker", "upstream"]
+        panicking = GaugeMetricFamily(
+            "escala_upstream_panicking",
+            "1 while unhealthy targets get requests, since too few are well.",
+            labels=labels,
+        )
+        panics = CounterMetricFamily(
+            "escala_upstream_panics", "How often that has begun.", labels=labels
+        )
+        for worker, status in self._workers.items():
+            for name, upstream in status.get("upstreams", {}).items():
+                panicking.add_metric([worker, name], upstream["panicking"])
+                panics.add_metric([worker, name], upstream["panics"])
+        yield from (panicking, panics)
 
 
 _HELP = {

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from escala.gateway.explain import explained
 from escala.gateway.pure.client_address import TrustedProxies
 from escala.gateway.pure.router import Entry, Miss, Router
 from escala.gateway.route import Route
-from escala.gateway.targets import Targets
+from escala.gateway.targets import Targets, failed
 from escala.http.message import HttpRequest, Response, plain
 from escala.http.pure.syntax import canonical
 from escala.kernel.policy import Scope
 from escala.resilience.retry_after_field import retry_after
 
 if TYPE_CHECKING:
-    from escala.gateway.stack_file import RouteConfig, StackFile, UpstreamConfig
-
-
-def _failed(response: Response) -> bool:
-    """What retry and breaker take for a failure: the target's own fault, not the client's."""
-    return response.status >= 500 and response.status not in (501, 505)  # noqa: PLR2004
+    from escala.gateway.stack_file import RouteConfig, StackFile
+    from escala.gateway.upstream_config import UpstreamConfig
 
 
 def _hint(outcome: object) -> float | None:
@@ -75,7 +73,7 @@ class Gateway:
             label = f"{label} {','.join(config.methods)}"  # metrics must tell them apart
         scope = Scope(
             name=label,
-            judge=_failed,
+            judge=failed,
             hint=_hint,
             discard=Response.discard,
             share=self._workers,
@@ -100,6 +98,13 @@ class Gateway:
         """Start the health checks of upstreams that are new."""
         for targets in self.upstreams.values():
             targets.open()
+
+    async def found(self, patience: float) -> None:
+        """Wait until every discovery has looked once, at most so many seconds."""
+        looks = [targets.upstream.first_look() for targets in self.upstreams.values()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await asyncio.gather(*looks)
 
     async def close(self, successor: Gateway | None = None) -> None:
         """Stop what the successor did not take over, and let go of the policies' stores."""
@@ -131,7 +136,11 @@ class Gateway:
                 for route in self._routes.values()
             ],
             "upstreams": {
-                name: {"targets": targets.upstream.snapshot()}
+                name: {
+                    "panicking": int(targets.upstream.panicking),
+                    "panics": targets.upstream.panics,
+                    "targets": targets.upstream.snapshot(),
+                }
                 for name, targets in self.upstreams.items()
             },
         }
@@ -155,6 +164,7 @@ def _targets(name: str, config: UpstreamConfig) -> Targets:
         limit=config.connections.max_connections,
         idle=config.connections.idle_timeout,
         connect=config.connect_timeout,
+        hash_on=config.hash_on,
     )
 
 

@@ -7,20 +7,16 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, cast
 
-import msgspec
 from msgspec import Meta, Struct
 
-from escala.balancing import HealthCheck, Target, Upstream
-from escala.balancing.health_check import HealthOptions
-from escala.balancing.target import TargetOptions
 from escala.gateway.address import Address
 from escala.gateway.as_python import source
-from escala.gateway.balancer_name import BalancerName
 from escala.gateway.network import Network
 from escala.gateway.policy_entry import PolicyEntry
 from escala.gateway.priority import PriorityConfig
 from escala.gateway.route_match import Host, Method, UrlPath
 from escala.gateway.stack_rules import faults, oddities
+from escala.gateway.upstream_config import Count, UpstreamConfig
 from escala.http.limits import Limits
 from escala.kernel.environment import overlay
 from escala.kernel.policy import Scope
@@ -40,45 +36,6 @@ Name = Annotated[
     ),
 ]
 """A name that metrics, logs and environment variables can carry."""
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-
-
-class ConnectionsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The pool of connections to each target."""
-
-    max_connections: Count = 256
-    """Connections to one target, of one worker."""
-    idle_timeout: PositiveDuration = PositiveDuration("60s")
-    """How long an unused connection is kept."""
-
-
-class UpstreamConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A service: its instances and how calls are spread over them."""
-
-    targets: Annotated[tuple[TargetOptions, ...], Meta(min_length=1, max_length=1000)]
-    """The instances."""
-    balance: BalancerName = BalancerName("round_robin")
-    """The algorithm that chooses a target for each attempt."""
-    health: HealthOptions | None = None
-    """Active health checks; without them every target is taken to be well."""
-    panic: bool = False
-    """Whether calls go to unhealthy targets when there are no others."""
-    connections: ConnectionsConfig = ConnectionsConfig()
-    """Limits of the connection pools."""
-    connect_timeout: PositiveDuration = PositiveDuration("2s")
-    """How long a new connection may take."""
-
-    def build(self, name: str) -> Upstream:
-        """Make the upstream; it opens nothing yet."""
-        return Upstream(
-            name,
-            [Target(target.url, weight=target.weight) for target in self.targets],
-            balance=self.balance,
-            health=None
-            if self.health is None
-            else HealthCheck(**msgspec.structs.asdict(self.health)),
-            panic=self.panic,
-        )
 
 
 class RouteConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -29,6 +29,7 @@ Maybe: TypeAlias = Any  # a struct of the stack file, a `Draft` of one, or `BROK
 def faults(stack: Maybe) -> Iterator[Finding]:
     """Everything that makes this stack unusable, as paths and messages."""
     yield from _addresses(stack)
+    yield from _sources(stack)
     yield from _targets(stack)
     yield from _upstream_names(stack)
     yield from _duplicate_routes(stack)
@@ -39,9 +40,16 @@ def faults(stack: Maybe) -> Iterator[Finding]:
 def oddities(stack: Maybe) -> Iterator[Finding]:
     """What works, but is hardly meant."""
     used = {route.upstream for route in stack.routes}
-    for name in stack.upstreams:
+    for name, upstream in stack.upstreams.items():
+        path = ("upstreams", name)
         if name not in used:
-            yield ("upstreams", name), "no route uses this upstream"
+            yield path, "no route uses this upstream"
+        zones = {target.zone for target in upstream.targets or ()}
+        if upstream.zone and zones and upstream.zone not in zones:
+            yield (*path, "zone"), f"none of the targets is in the zone {upstream.zone!r}"
+        hashing = upstream.balance.name == "consistent_hash"
+        if hashing and upstream.hash_on is None:
+            yield (*path, "balance"), "without hash_on no request has a key to be placed by"
 
 
 def _addresses(stack: Maybe) -> Iterator[Finding]:
@@ -50,12 +58,24 @@ def _addresses(stack: Maybe) -> Iterator[Finding]:
         yield ("admin",), f"expected another address than listen, found '{stack.admin}'"
 
 
+def _sources(stack: Maybe) -> Iterator[Finding]:
+    """Targets are listed or looked for."""
+    upstreams = stack.upstreams if isinstance(stack.upstreams, dict) else {}
+    for name, upstream in upstreams.items():
+        if upstream is BROKEN or BROKEN in (upstream.targets, upstream.discovery):
+            continue
+        if upstream.targets is None and upstream.discovery is None:
+            yield ("upstreams", name), "expected the field 'targets' or 'discovery', found neither"
+        elif upstream.targets is not None and upstream.discovery is not None:
+            yield ("upstreams", name, "discovery"), "expected no 'discovery' beside 'targets'"
+
+
 def _targets(stack: Maybe) -> Iterator[Finding]:
     own = {name: getattr(stack, name) for name in ("listen", "admin")}
     own = {name: address for name, address in own.items() if isinstance(address, Address)}
     upstreams = stack.upstreams if isinstance(stack.upstreams, dict) else {}
     for name, upstream in upstreams.items():
-        targets = () if upstream is BROKEN or upstream.targets is BROKEN else upstream.targets
+        targets = () if upstream is BROKEN or upstream.targets is BROKEN else upstream.targets or ()
         first: dict[str, Path] = {}
         for at, target in enumerate(targets):
             if target is BROKEN or not isinstance(target.url, TargetUrl):

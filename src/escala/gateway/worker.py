@@ -17,7 +17,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from escala.balancing import TargetChanged
+import msgspec
+
+from escala.balancing import (
+    DiscoveryFailed,
+    PanicChanged,
+    TargetChanged,
+    TargetEjected,
+    TargetsChanged,
+)
 from escala.errors import ConfigError
 from escala.gateway.control import Control
 from escala.gateway.gateway import Gateway
@@ -28,8 +36,17 @@ from escala.kernel.runtime import wall
 from escala.limiting import LimiterStoreChanged
 from escala.resilience import BreakerChanged, BreakerStoreChanged, Retried
 
+_PATIENCE = 5.0  # seconds that a new gateway's discoveries have before it takes over
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MEMORY = Path("/proc/self/statm")
+# Told as they are, by the name that `/status` and the log give them.
+_TOLD: dict[type[Event], str] = {
+    TargetChanged: "health",
+    TargetEjected: "outlier",
+    PanicChanged: "panic",
+    TargetsChanged: "discovery",
+    DiscoveryFailed: "discovery",
+}
 
 
 class Worker:
@@ -72,6 +89,7 @@ class Worker:
                 raise SystemExit(2) from error
             return
         gateway.open()
+        await gateway.found(_PATIENCE)
         old, self._gateway = self._gateway, gateway
         if self._server is None:
             self._server = HttpServer(gateway.handle, stack.limits.engine())
@@ -100,19 +118,14 @@ class Worker:
                 self._gateway.retried(event.name)
         elif isinstance(event, (BreakerStoreChanged, LimiterStoreChanged)):
             self._tell(event, "store", {"away": event.away, "reason": event.reason})
-        elif isinstance(event, (BreakerChanged, TargetChanged)):
-            detail: dict[str, Any]
-            if isinstance(event, BreakerChanged):
-                kind, after = "breaker", event.after.value
-                detail = {"before": event.before.value, "after": after, "reason": event.reason}
-            else:
-                kind = "health"
-                detail = {
-                    "target": event.target,
-                    "healthy": event.healthy,
-                    "reason": event.reason,
-                }
-            self._tell(event, kind, detail)
+        elif isinstance(event, BreakerChanged):
+            before, after = event.before.value, event.after.value
+            detail = {"before": before, "after": after, "reason": event.reason}
+            self._tell(event, "breaker", detail)
+        elif type(event) in _TOLD:
+            fields = msgspec.structs.asdict(event)
+            detail = {name: each for name, each in fields.items() if name not in ("name", "at")}
+            self._tell(event, _TOLD[type(event)], detail)
 
     def _tell(self, event: Event, kind: str, detail: dict[str, Any]) -> None:
         told = {"at": wall(), "type": kind, "name": event.name, "detail": detail}

@@ -117,7 +117,7 @@ class HashRing(Snapshot):
         One of each zone before a second one of any. All nodes, when `count` is more than that.
         """
         counted("HashRing", "count", count, 1, _MOST_POINTS)
-        return spread(self._walk(key), self._zones, count)
+        return spread(self.walk(key), self._zones, count)
 
     def place(self, key: Key, loads: Mapping[str, float]) -> str:
         """The first node from the key on that has room for one more.
@@ -130,11 +130,27 @@ class HashRing(Snapshot):
         Loads*, SODA 2018.
         """
         after = sum(loads.get(node, 0) for node in self._weights) + 1
-        for node in self._walk(key):
+        for node in self.walk(key):
             over, under = self._limits[node]
             if loads.get(node, 0) * under < after * over:
                 return node
         return self.node(key)  # no load adds up to a number
+
+    def walk(self, key: Key) -> Iterator[str]:
+        """Each node once, in the order in which one meets them from the key on.
+
+        It goes on only as far as it is asked to, and `node` is the first.
+        """
+        at = self._digest(key.encode() if isinstance(key, str) else key, self._seed)
+        begin, seen = bisect_left(self._points, at), set[str]()
+        for turn in (range(begin, len(self._owners)), range(begin)):
+            for index in turn:
+                node = self._owners[index]
+                if node not in seen:
+                    seen.add(node)
+                    yield node
+                    if len(seen) == len(self._weights):
+                        return
 
     @property
     def zones(self) -> Mapping[str, str]:
@@ -145,6 +161,13 @@ class HashRing(Snapshot):
         """Make the ring with one node more. Raises `ConfigError` when it is in this one already."""
         weights = self._joined(node, weight)
         return self._with(weights, self._zones if zone is None else {**self._zones, node: zone})
+
+    def with_nodes(self, nodes: Iterable[str] | Mapping[str, float]) -> Self:
+        """Make the ring of these nodes instead; it costs less the more of them are in this one.
+
+        Raises `ConfigError` for what makes no ring.
+        """
+        return self._with(members("HashRing", nodes))
 
     def _with(self, weights: Weights, zones: Mapping[str, str] | None = None) -> Self:
         made = object.__new__(type(self))
@@ -171,19 +194,6 @@ class HashRing(Snapshot):
         grown = all(self._placed.get(node) is points for node, points in known.items())
         self._points, self._owners = ring(self._placed, before[:-1] if grown else ())
         self._cells, self._shift = fingers(self._points, 32 if ketama else 64)
-
-    def _walk(self, key: Key) -> Iterator[str]:
-        """Each node once, in the order in which one meets them from the key on."""
-        at = self._digest(key.encode() if isinstance(key, str) else key, self._seed)
-        begin, seen = bisect_left(self._points, at), set[str]()
-        for turn in (range(begin, len(self._owners)), range(begin)):
-            for index in turn:
-                node = self._owners[index]
-                if node not in seen:
-                    seen.add(node)
-                    yield node
-                    if len(seen) == len(self._weights):
-                        return
 
     def _as_xxh3(self, known: Mapping[str, list[int]]) -> dict[str, list[int]]:
         counts = {

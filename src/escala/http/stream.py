@@ -160,6 +160,11 @@ class Stream:
         return self._paused
 
     @property
+    def broken(self) -> bool:
+        """Whether it ended by an error, and not because its reader went away."""
+        return self._error is not None
+
+    @property
     def replayable(self) -> bool:
         """Whether `rewind` can still give all of it again."""
         return self._kept is not None

@@ -6,12 +6,14 @@ from collections.abc import Collection, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TypeAlias
 
+from escala.balancing.pure.choice import Choice
+
 _Place: TypeAlias = tuple[int, int, int]  # (calls in flight by weight, turn, index)
 
 _FINE = 1 << 20  # turns are 1/weight apart, to a millionth
 
 
-class LeastConnectionsChoice:
+class LeastConnectionsChoice(Choice):
     """Always a target whose `in_flight / weight` is the least; equals take turns.
 
     Turns among equals are start-time fair (Goyal, Vin and Cheng, "Start-time fair queueing",
@@ -37,8 +39,9 @@ class LeastConnectionsChoice:
         self._heap = sorted(self._places)
         self._most = 4 * len(weights) + 16
 
-    def pick(self, skip: Collection[int] = ()) -> int:
+    def pick(self, now: float, skip: Collection[int] = (), key: str | bytes | None = None) -> int:
         """The least loaded target, which has one call more from now on."""
+        del now, key
         heap, places = self._heap, self._places
         while heap[0] is not places[heap[0][2]]:
             heappop(heap)
@@ -48,8 +51,9 @@ class LeastConnectionsChoice:
         heapreplace(heap, self._taken(index))
         return index
 
-    def release(self, index: int) -> None:
+    def release(self, index: int, now: float, took: float | None = None) -> None:
         """One call fewer for this target."""
+        del now, took
         self._in_flight[index] -= 1
         place = self._places[index] = self._place(index, self._places[index][1])
         heappush(self._heap, place)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from heapq import heappop, heappush
 
+from escala.balancing.pure.choice import Choice
 
-class RoundRobinChoice:
+
+class RoundRobinChoice(Choice):
     """Each target in turn, `weight` times a round.
 
     The schedule is P-fair (Baruah, Cohen, Plaxton and Varvel, "Proportionate progress", 1996).
@@ -31,8 +33,9 @@ class RoundRobinChoice:
         self._later = [(0, index) for index in range(len(weights))]  # (begin of turn, index)
         self._due: list[tuple[int, int]] = []  # (end of turn, index), once the turn has begun
 
-    def pick(self, skip: Collection[int] = ()) -> int:
+    def pick(self, now: float, skip: Collection[int] = (), key: str | bytes | None = None) -> int:
         """The target whose turn ends first."""
+        del now, key
         weights, total, turns, later = self._weights, self._total, self._turns, self._later
         while later and later[0][0] <= self._step:
             index = heappop(later)[1]
@@ -44,9 +47,6 @@ class RoundRobinChoice:
         self._step = step + 1
         heappush(later, (turns[index] * total // weight, index))
         return index
-
-    def release(self, index: int) -> None:
-        """Nothing: turns do not depend on how long a call takes."""
 
     def _search(self, skip: Collection[int]) -> int:
         """The best target outside `skip`, before its time if need be."""

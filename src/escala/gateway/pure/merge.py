@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_ALIKE = ("weight",)  # what every worker was told, and does not add up
+_ALIKE = ("weight", "priority")  # what every worker was told, and does not add up
 _IDENTITY = ("path", "address")  # what tells the entries of a list apart
 
 
