@@ -13,6 +13,7 @@ _COMMANDS = {
     "serve": ("escala.cli.serve", "run a gateway from a stack file"),
     "check": ("escala.cli.check", "say whether a stack file is right, without starting anything"),
     "show": ("escala.cli.show", "print a stack file as Python, JSON or its JSON Schema"),
+    "reshard": ("escala.cli.reshard", "move slots to other shards while everything goes on"),
     "demo": ("escala.cli.demo.run", "a small shop under real traffic and faults, with and without"),
 }
 
@@ -42,7 +43,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("escala"):
             raise
-        extra = "demo" if name == "demo" else "serve"
+        extra = {"demo": "demo", "reshard": "serve,postgres"}.get(name, "serve")
         print(f'escala {name} needs {error.name}: pip install "escala[{extra}]"', file=sys.stderr)
     except BrokenPipeError:
         sys.stderr.close()  # who read our output has gone: there is no one to tell

@@ -1,0 +1,1 @@
+"""Slots that move to another shard while their rows are written."""
