@@ -10,12 +10,75 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    pass
+    from escala.databases.cluster import PrimaryChanged, ReplicaChanged
+    from escala.databases.consistency import Consistency
+    from escala.databases.database import Database
+    from escala.databases.hot_keys import HotKeys, KeyHot, ShardHot
+    from escala.databases.in_doubt import InDoubtSweeper
+    from escala.databases.lag import Lag
+    from escala.databases.resharding.reshard import Reshard
+    from escala.databases.routing_session import RoutingSession
+    from escala.databases.shard_events import MapInstalled, MapRefused, MapReloaded
+    from escala.databases.shard_map import ShardMap
+    from escala.databases.shard_move import Moving, Rows, ShardMove
+    from escala.databases.sharded_database import ShardedDatabase
+    from escala.databases.sharded_session import ShardedSession
+    from escala.databases.snowflake import Snowflake
+    from escala.databases.two_phase import TwoPhase
+    from escala.databases.uuid_v7 import uuid7
 
 # name: the module of this chapter that has it
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "ShardHot": "hot_keys",
+    "KeyHot": "hot_keys",
+    "HotKeys": "hot_keys",
+    "uuid7": "uuid_v7",
+    "Snowflake": "snowflake",
+    "InDoubtSweeper": "in_doubt",
+    "TwoPhase": "two_phase",
+    "Consistency": "consistency",
+    "Database": "database",
+    "Lag": "lag",
+    "PrimaryChanged": "cluster",
+    "ReplicaChanged": "cluster",
+    "RoutingSession": "routing_session",
+    "ShardMap": "shard_map",
+    "ShardedDatabase": "sharded_database",
+    "ShardedSession": "sharded_session",
+    "MapInstalled": "shard_events",
+    "MapRefused": "shard_events",
+    "MapReloaded": "shard_events",
+    "ShardMove": "shard_move",
+    "Rows": "shard_move",
+    "Reshard": "resharding.reshard",
+    "Moving": "shard_move",
+}
 
-__all__: list[str] = []
+__all__ = [
+    "Consistency",
+    "Database",
+    "HotKeys",
+    "InDoubtSweeper",
+    "KeyHot",
+    "Lag",
+    "MapInstalled",
+    "MapRefused",
+    "MapReloaded",
+    "Moving",
+    "PrimaryChanged",
+    "ReplicaChanged",
+    "Reshard",
+    "RoutingSession",
+    "Rows",
+    "ShardHot",
+    "ShardMap",
+    "ShardMove",
+    "ShardedDatabase",
+    "ShardedSession",
+    "Snowflake",
+    "TwoPhase",
+    "uuid7",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,185 @@
+"""Where a statement goes: to the one shard of its key, to all of them, or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Table
+
+from escala.databases.owned_rows import only_owned
+from escala.databases.reference_rows import everywhere
+from escala.databases.scatter import budget, within_budget
+from escala.databases.scatter_run import run_scatter
+from escala.databases.scatter_tables import Tables
+from escala.databases.shard_inserts import by_primary_key, insert
+from escala.databases.shard_internals import from_shard
+from escala.databases.shard_key import Statement, no_key
+from escala.databases.shard_scopes import Scopes, scopes
+from escala.errors import NoShardKey
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Result
+    from sqlalchemy.orm import ORMExecuteState
+
+    from escala.databases.shard_map import ShardMap
+    from escala.databases.sharded_session import ShardedSession
+
+Find = Callable[["ShardMap"], str]
+
+
+def route(session: ShardedSession, state: ORMExecuteState) -> Result[Any] | None:
+    """Run a statement where it belongs. Raises `NoShardKey` when nothing says where that is."""
+    statement: Any = state.statement
+    keys = session.shards.keys
+    seen = keys.look(statement)
+    shard = state.bind_arguments.get("shard")
+    wide = shard is None and not state.is_insert and budget(state.execution_options) is not None
+    if wide and not _changes(state):
+        return _scattered(session, state, seen)
+    if _changes(state):
+        target = statement.table if isinstance(statement.table, Table) else None
+        if shard is None and target is not None and target.fullname in keys.reference:
+            return everywhere(session, state, seen)
+        if shard is None and state.is_insert and statement.select is None and target is not None:
+            return insert(session, state, target)
+        if state.is_update and target is not None:
+            _refuse_new_keys(session, state, target)
+        if wide:
+            return _scattered(session, state, seen)
+    find, narrowed = destination(session, state, seen)
+    shard = session.enter(lambda shard_map: {find(shard_map): None}, writes=not seen.reads)
+    if not narrowed and not state.is_insert:
+        statement = only_owned(statement, session.on_shards.map, shard, keys)
+    if seen.sharded or not seen.reference:
+        state.update_execution_options(**from_shard(shard, state))
+    if _many(state):
+        return many(session, state, shard)
+    return state.invoke_statement(statement, bind_arguments={"shard": shard})
+
+
+def many(session: ShardedSession, state: ORMExecuteState, shard: str) -> Result[Any]:
+    """Write many rows on one shard; what is pending goes first, each to its own shard."""
+    if session.autoflush:
+        session.flush()
+    with session.only(shard):
+        return state.invoke_statement(
+            bind_arguments={"shard": shard},
+            execution_options={"autoflush": False},
+        )
+
+
+def destination(
+    session: ShardedSession, state: ORMExecuteState, seen: Statement
+) -> tuple[Find, bool]:
+    """What finds the shard by a map, and whether the statement itself is for single keys."""
+    keys = session.shards.keys
+    if (shard := _told(session, state)) is not None:
+        return (lambda _: shard), False
+    parent = state.lazy_loaded_from if state.is_select else None
+    if parent is not None:
+        home = session.home_of(parent, session.on_shards.map)
+        if home is not None:
+            return (lambda shard_map: session.home_of(parent, shard_map) or home), False
+    key = state.execution_options.get("shard_key", session.shard_key)
+    found, unbound = _keys(session, state, seen)
+    if found and unbound is not None and key is None:
+        raise no_key(keys, [unbound], "in each of the queries within the statement")
+    if found:
+        return (lambda shard_map: _one(session, seen, shard_map, found)), True
+    if key is not None:
+        return (lambda shard_map: _one(session, seen, shard_map, [key])), False
+    if seen.reference and not seen.sharded:
+        return session.any_shard, False
+    raise no_key(keys, seen.sharded)
+
+
+def _keys(session: ShardedSession, state: ORMExecuteState, seen: Statement) -> Scopes:
+    """The keys that a statement names, for all of its parameters."""
+    given, keys = state.parameters, session.shards.keys
+    if not isinstance(given, list):
+        return scopes(state.statement, seen.queries, keys, given)
+    if state.is_update and (found := by_primary_key(session, state)):
+        return Scopes(found, None)
+    each = [scopes(state.statement, seen.queries, keys, one) for one in given]
+    if not all(one.keys for one in each):
+        return Scopes([], None)
+    return Scopes([key for one in each for key in one.keys], each[0].unbound)
+
+
+def _told(session: ShardedSession, state: ORMExecuteState) -> str | None:
+    """The shard by name: of the object that is loaded again, or an argument."""
+    options = state.execution_options
+    token = None
+    if state.is_select:
+        token = options.get("_sa_orm_load_options", None)
+    elif state.is_update or state.is_delete:
+        token = options.get("_sa_orm_update_options", None)
+    shard = getattr(token, "_identity_token", None) or options.get("identity_token")
+    shard = shard or state.bind_arguments.get("shard")
+    if shard is not None and shard not in session.shards.names:
+        raise NoShardKey(f"ShardedSession: there is no shard {shard!r}")
+    return shard
+
+
+def _one(session: ShardedSession, seen: Statement, shard_map: ShardMap, found: list[Any]) -> str:
+    shards = sorted({shard_map.shard(key) for key in found})
+    if len(shards) > 1:
+        why = f"found keys on the shards {', '.join(shards)}"
+        raise no_key(session.shards.keys, seen.sharded, why)
+    session.shards.hit(found, shards[0])
+    return shards[0]
+
+
+def _refuse_new_keys(session: ShardedSession, state: ORMExecuteState, target: Table) -> None:
+    """A row does not go to another shard by an update."""
+    keys = session.shards.keys
+    if target.fullname not in keys.tables:
+        return
+    statement: Any = state.statement
+    names = {getattr(each, "key", each) for each in statement._values or ()}  # noqa: SLF001
+    ordered = getattr(statement, "_ordered_values", None) or ()  # of SQLAlchemy 2.0
+    names |= {getattr(each, "key", each) for each, _ in ordered}
+    for column in keys.columns(target):
+        if column.key in names:
+            raise NoShardKey(
+                f"ShardedSession: {target.fullname}.{column.key} is the shard key, which an "
+                "update does not change: delete the row and insert it"
+            )
+
+
+def _changes(state: ORMExecuteState) -> bool:
+    return state.is_insert or state.is_update or state.is_delete
+
+
+def _many(state: ORMExecuteState) -> bool:
+    """Whether SQLAlchemy would write row by row, by the primary key or with given values."""
+    listed: Mapping[str, Any] | Any = state.parameters
+    return _changes(state) and isinstance(listed, (list, dict)) and bool(listed)
+
+
+def _scattered(session: ShardedSession, state: ORMExecuteState, seen: Statement) -> Result[Any]:
+    """Ask every shard, or those of the keys that the statement names."""
+    keys, limit = session.shards.keys, budget(state.execution_options) or 0
+    found = keys.where(state.statement, state.parameters)
+
+    def place(shard_map: ShardMap) -> dict[str, None]:
+        shards = sorted({shard_map.shard(key) for key in found}) or shard_map.shards
+        within_budget(limit, len(shards))
+        return dict.fromkeys(shards)
+
+    placed = session.on_shards.enter(place, writes=not seen.reads)
+    given: Any = state.parameters
+    return run_scatter(
+        session,
+        state.statement,
+        {shard: session.connected(shard) for shard in placed},
+        Tables(keys.tables, keys.reference),
+        parameters=given,
+        options={
+            name: value
+            for name, value in state.local_execution_options.items()
+            if not name.startswith("_sa_")
+        },
+        adapt=lambda each, shard: only_owned(each, session.on_shards.map, shard, keys),
+    )

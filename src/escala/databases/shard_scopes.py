@@ -1,0 +1,85 @@
+"""The queries within a statement: all of them have to be for the key that the statement is for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Table
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import BinaryExpression
+from sqlalchemy.sql.selectable import Alias, Join, Select
+
+from escala.databases.scatter_select import final_froms
+from escala.databases.scatter_tables import conjuncts
+
+if TYPE_CHECKING:
+    from escala.databases.shard_key import ShardKeys
+
+
+class Scopes(NamedTuple):
+    """The keys that a statement names, and a table for which it names none."""
+
+    keys: list[Any]
+    unbound: Table | None
+
+
+def scopes(
+    statement: Any,  # noqa: ANN401  has a WHERE
+    queries: Sequence[Any],
+    keys: ShardKeys,
+    parameters: object,
+) -> Scopes:
+    """Look into a statement and the `queries` within it.
+
+    A query within it is for the same key when it names the key too, or compares its own with that
+    of the query around it. What is joined to a table in one query is taken to be of its key.
+    """
+    found: list[Any] = []
+    unbound = None
+    for query in queries if statement in queries else (statement, *queries):
+        if named := keys.where(query, parameters):
+            found += named
+        elif unbound is None and not _follows(query, keys):
+            unbound = _sharded(query, keys)
+    return Scopes(found, unbound)
+
+
+def sources(statement: Any) -> list[Any]:  # noqa: ANN401  a query, update or delete
+    """The tables and aliases that a statement takes rows from."""
+    if not isinstance(statement, Select):
+        return [statement.table] if hasattr(statement, "table") else []
+    found: list[Any] = []
+    waiting = list(final_froms(statement))
+    while waiting:
+        source = waiting.pop()
+        if isinstance(source, Join):
+            waiting += [source.left, source.right]
+        else:
+            found.append(source)
+    return found
+
+
+def _sharded(statement: Any, keys: ShardKeys) -> Table | None:  # noqa: ANN401  a query, update or delete
+    for source in sources(statement):
+        table = source.element if isinstance(source, Alias) else source
+        if isinstance(table, Table) and table.fullname in keys.tables:
+            return table
+    return None
+
+
+def _follows(query: Any, keys: ShardKeys) -> bool:  # noqa: ANN401  has a WHERE
+    for part in conjuncts(getattr(query, "whereclause", None)):
+        if isinstance(part, BinaryExpression) and part.operator is operators.eq:
+            one, other = (_key_table(side, keys) for side in (part.left, part.right))
+            if one is not None and other is not None and one is not other:
+                return True
+    return False
+
+
+def _key_table(column: Any, keys: ShardKeys) -> Any:  # noqa: ANN401  an element, a table
+    for base in getattr(column, "base_columns", ()):
+        table = getattr(base, "table", None)
+        if isinstance(table, Table) and base.name in keys.tables.get(table.fullname, ()):
+            return column.table
+    return None
