@@ -29,6 +29,8 @@ REGISTRY = {
     "limiting": "benchmarks.limiting",
     "caching": "benchmarks.caching",
     "hashing": "benchmarks.hashing",
+    "balancing": "benchmarks.balancing",
+    "databases": "benchmarks.databases",
     "gateway": "benchmarks.gateway",
     "endurance": "benchmarks.endurance",
 }

@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from benchmarks import (
+    balancing,
     byte_server,
     caching,
     caching_hit_ratio,
@@ -24,6 +25,8 @@ from benchmarks import (
     target,
 )
 from benchmarks.report import BenchmarkError, Goal, Report, merge, table, write
+
+from escala import RoundRobin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,7 +207,8 @@ def test_unknown_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
         run.main(["gatway"])
     assert stop.value.code == 2
     assert (
-        "there are kernel, resilience, limiting, caching, hashing, gateway, endurance"
+        "there are kernel, resilience, limiting, caching, hashing, balancing, databases, gateway, "
+        "endurance"
         in capsys.readouterr().err
     )
 
@@ -326,6 +330,24 @@ def test_a_look_up_that_knows_one_node_only_is_noticed() -> None:
     case = hashing._case("lazy", lambda _key: "a")
     with pytest.raises(BenchmarkError, match="lazy does not spread keys over 10 nodes"):
         case.check()
+
+
+@pytest.mark.parametrize("kind", balancing.KINDS)
+def test_every_balancer_spreads_calls_by_weight(kind: str) -> None:
+    case = balancing.case(kind, 5)
+    assert case.run(100) >= 0
+    case.check()
+
+
+def test_an_algorithm_that_forgets_the_weights_is_noticed() -> None:
+    check = balancing._check("odd", _First(), balancing._members(3))
+    with pytest.raises(BenchmarkError, match="odd gives a target of weight"):
+        check()
+
+
+class _First(RoundRobin):
+    def over(self, members: Any, draw: Any) -> Any:
+        return super().over(members[:1], draw)
 
 
 def test_hit_ratios_are_of_the_traces_they_are_said_to_be_of() -> None:

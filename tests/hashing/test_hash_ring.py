@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -272,3 +273,49 @@ def test_what_nodes_make_no_ring(nodes: object, options: dict[str, object], text
 def test_no_copies_are_no_preference(count: int) -> None:
     with pytest.raises(ConfigError, match="HashRing: count: expected a whole number from 1"):
         HashRing(["a"]).prefer("key", count)
+
+
+@given(COUNTS, st.text())
+def test_a_walk_meets_each_node_once_and_begins_at_the_key_s_own(count: int, key: str) -> None:
+    ring = HashRing(named(count), vnodes=8)
+    met = list(ring.walk(key))
+    assert sorted(met) == sorted(ring.nodes)
+    assert met[0] == ring.node(key)
+
+
+def test_a_walk_goes_only_as_far_as_it_is_asked_to() -> None:
+    ring = HashRing(["a", "b", "c"], vnodes=2)
+    ring._owners = _Watched(ring._owners)
+    walk = ring.walk("key")
+    next(walk)
+    assert ring._owners.read == 1
+
+
+class _Watched(list[str]):
+    read = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.read += 1
+        return super().__getitem__(index)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([0.3, 1.0, 2.0]), min_size=1),
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([0.3, 1.0, 2.0]), min_size=1),
+)
+def test_the_ring_of_other_nodes_is_as_if_made_anew(
+    before: dict[str, float], after: dict[str, float]
+) -> None:
+    ring = HashRing(before, vnodes=8, seed=3).with_nodes(after)
+    anew = HashRing(after, vnodes=8, seed=3)
+    assert ring == anew
+    assert (ring._points, ring._owners) == (anew._points, anew._owners)
+
+
+def test_the_ring_of_other_nodes_keeps_all_else_and_is_checked() -> None:
+    ring = HashRing(["a", "b"], vnodes=8, zones={"a": "x", "b": "y"}, load_factor=2.0)
+    other = ring.with_nodes(["b", "c"])
+    assert dict(other.zones) == {"b": "y"}
+    assert other == HashRing(["b", "c"], vnodes=8, zones={"b": "y"}, load_factor=2.0)
+    with pytest.raises(ConfigError, match="HashRing: nodes: 'c' is named twice"):
+        ring.with_nodes(["c", "c"])

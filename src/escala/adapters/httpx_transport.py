@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from escala.adapters.both_transports import BothTransports
 from escala.adapters.exchange import SMALL, Client, Exchange, judging
 from escala.adapters.given_policy import policies
 from escala.adapters.outgoing_request import OutgoingRequest
@@ -59,33 +60,27 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     ) -> None:
         policies(policy, where="HttpxTransport")
         self.policy = policy
-        self._transport, self._atransport = transport, atransport
+        self._transports = BothTransports(transport, atransport)
         self._judge = judging(judge, attrgetter("status_code"), where="HttpxTransport")
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request of a sync client."""
-        if self._transport is None:
-            self._transport = httpx.HTTPTransport()
-        client = _Sync(self._transport, request)
+        client = _Sync(self._transports.sync, request)
         exchange = Exchange(self.policy, _known(request), client, self._judge, colours.thread)
         return drive(exchange.run())
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request of an async client."""
-        if self._atransport is None:
-            self._atransport = httpx.AsyncHTTPTransport()
-        client = _Async(self._atransport, request)
+        client = _Async(self._transports.asynchronous, request)
         return await Exchange(self.policy, _known(request), client, self._judge, colours.loop).run()
 
     def close(self) -> None:
         """Close the connections of sync clients."""
-        if self._transport is not None:
-            self._transport.close()
+        self._transports.close()
 
     async def aclose(self) -> None:
         """Close the connections of async clients."""
-        if self._atransport is not None:
-            await self._atransport.aclose()
+        await self._transports.aclose()
 
 
 class _Timeouts(dict[str, Any]):

@@ -1,0 +1,1 @@
+"""An `ENGINE` of Django that leads to the primary: see `ReplicaRouter`."""

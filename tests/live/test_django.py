@@ -1,0 +1,110 @@
+"""A Django project over a cluster with replicas."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.servers.postgres_cluster import PostgresCluster, postgres_cluster
+
+pytestmark = pytest.mark.xdist_group("failover")
+
+SHOP = str(Path(__file__).parent / "django_shop.py")
+
+
+class Shop:
+    """The project in a process of its own."""
+
+    def __init__(self, url: str) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            [sys.executable, SHOP, url], stdin=pipe, stdout=pipe, text=True
+        )
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def heard(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def ask(self, line: str) -> Any:
+        self.say(line)
+        return self.heard()
+
+    def close(self) -> None:
+        self.process.communicate(timeout=20)
+
+
+@pytest.fixture
+def cluster() -> Iterator[PostgresCluster]:
+    with postgres_cluster(2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def shop(cluster: PostgresCluster) -> Iterator[Shop]:
+    shop = Shop(cluster.url)
+    try:
+        assert shop.ask("made()") is None
+        yield shop
+    finally:
+        shop.close()
+
+
+def ask(view: str, method: str, **fields: str) -> str:
+    words = f"'/{view}', {fields}" if method == "post" else f"'/{view}'"
+    if view == "ateas":
+        return f"asyncio.run(aclient.{method}({words})).json()"
+    return f"client.{method}({words}).json()"
+
+
+def test_a_shop(cluster: PostgresCluster, shop: Shop) -> None:
+    ready = "sum(node['readable'] for node in database.snapshot()['nodes']) == 2"
+    assert shop.ask(f"wait({ready!r})")
+    for node in cluster.replicas:
+        node.pause_replay()
+    names: list[str] = []
+    for view in ("teas", "ateas"):
+        for _ in range(2):
+            names.append(f"tea {len(names)}")
+            here = {"names": names, "from": ["default"]}
+            assert shop.ask(ask(view, "post", name=names[-1])) == here
+            assert shop.ask(ask(view, "get")) == here
+    assert shop.ask("client.cookies['escala_seen']['httponly']") is True
+    assert shop.ask("Client().get('/teas').json()") == {"names": [], "from": []}
+    for node in cluster.replicas:
+        node.resume_replay()
+    cluster.wait_caught_up()
+    found = [shop.ask(ask(view, "get")) for view in ("teas", "ateas") * 4]
+    assert all(each["names"] == names for each in found)
+    assert {each["from"][0] for each in found} == {"n1", "n2"}
+    assert shop.ask("in_a_transaction()") == ["default"] * 4
+    assert shop.ask("Tea.objects.order_by('id')[0]._state.db") == "default"  # in no visit
+
+
+def test_after_a_failover(cluster: PostgresCluster, shop: Shop) -> None:
+    old, new, _ = cluster.nodes
+    assert shop.ask("add('one')") is None
+    cluster.wait_caught_up()
+    shop.say("begun_before('fenced')")
+    assert shop.heard() == "begun"
+    cluster.promote(new)  # by someone else, and the old one goes on as if nothing had happened
+    time.sleep(1)  # the monitor looks every 250 ms
+    assert shop.ask("go on") == "FencedError"
+    assert shop.ask("add('two')") is None
+    assert shop.ask(ask("teas", "post", name="three"))["names"] == ["one", "two", "three"]
+    assert old.sql("SELECT name FROM shop_tea") == [("one",)]
+    assert new.sql("SELECT name FROM shop_tea") == [("one",), ("two",), ("three",)]
+    shop.say("begun_before('unknown')")
+    assert shop.heard() == "begun"
+    new.kill()
+    assert shop.ask("go on") == "CommitUnknownError"
