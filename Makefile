@@ -60,6 +60,8 @@ crash:
 	ESCALA_CRASH_POINTS=$(or $(POINTS),1000) ESCALA_CACHE_SECONDS=$(or $(SECONDS),60) \
 		$(VENV)/bin/python -m pytest tests/crash/test_write_behind_killed.py \
 		tests/crash/test_cache_connection_killed.py $(ARGS)
+	ESCALA_FAILOVER_RUNS=$(or $(RUNS),20) $(VENV)/bin/python -m pytest tests/crash/test_failover.py $(ARGS)
+	ESCALA_RESHARD_POINTS=all $(VENV)/bin/python -m pytest tests/crash/test_reshard_killed.py --timeout 1800 $(ARGS)
 
 docs:
 	@sh tools/venv.sh $(VENV) docs

@@ -28,7 +28,7 @@ BEFORE, AROUND = 8.0, 0.5  # seconds
 WARM_UP = 2.0
 
 
-def measure(report: Report, *, quick: bool) -> None:
+def measure_reshard(report: Report, *, quick: bool) -> None:
     """Move from two shards to three, and compare with the seconds before."""
     try:
         import psycopg  # noqa: F401  what resharding needs

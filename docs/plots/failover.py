@@ -27,7 +27,7 @@ def draw(figure: Figure) -> None:
 
 def _lost(setting: str, copies: int, seen: int) -> tuple[float, float, float]:
     rng = random.Random(1)
-    promise = judge(SyncSettings(setting, "on"), NAMES)
+    promise = judge(SyncSettings(setting, "on", "n0"), NAMES)
     anyone = most = chosen = 0
     for _ in range(FAILOVERS):
         # How far each standby has come when the primary is lost; a commit needs `copies` of them.

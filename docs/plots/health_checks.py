@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from docs.plots.drawing.figure import Figure
 from escala import HealthCheck, OutlierDetection, Upstream
 from escala.balancing import Target
@@ -58,7 +60,8 @@ def _shares(slow_start: str | None) -> list[float]:
 
     async def main() -> None:
         health = HealthCheck(interval="1s", fall=1, rise=1, probe=probe)
-        upstream = Upstream("shop", TARGETS, health=health, slow_start=slow_start)
+        rng = random.Random(1)
+        upstream = Upstream("shop", TARGETS, health=health, slow_start=slow_start, rng=rng)
         async with upstream:
             await world.sleep(0.005)
             while world.now() < len(calls):

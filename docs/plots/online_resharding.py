@@ -228,7 +228,6 @@ LONGEST_MS = [
 RUN = (2.00, 3.83)
 CUTOVER = (6.18, 6.33)  # two of them, one for each old shard
 REVERSE = (8.53, 8.75)
-PAUSES_MS = (18, 14, 14, 17)
 MOST_MS = 250
 
 

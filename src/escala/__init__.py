@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         ShardedDatabase,
         ShardMap,
         Snowflake,
+        scatter,
         uuid7,
     )
     from escala.hashing import HashRing, Maglev, Rendezvous, SlotMap, jump_hash
@@ -125,6 +126,7 @@ _HOMES = {
     "WriteBehind": "escala.caching",
     "codec_of": "escala.caching",
     "jump_hash": "escala.hashing",
+    "scatter": "escala.databases",
     "standard": "escala.resilience",
     "time_left": "escala.kernel.runtime",
     "uuid7": "escala.databases",
@@ -183,6 +185,7 @@ __all__ = [
     "__version__",
     "codec_of",
     "jump_hash",
+    "scatter",
     "standard",
     "time_left",
     "uuid7",

@@ -480,12 +480,30 @@ def test_a_hedge_goes_to_another_target(
     assert [target.in_flight for target in upstream.targets] == [0, 0]
 
 
-def test_targets_that_answered_are_not_avoided(shop: Upstream, servers: Servers) -> None:
-    transport = balanced(shop, servers)
+def test_what_failed_before_the_last_good_answer_is_forgotten(servers: Servers) -> None:
+    shop = Upstream("shop", ["a.test:1", "b.test:1"])
+    client = httpx.Client(transport=balanced(shop, servers))
+    servers.script = {"a.test": [503]}
     with serving(Request()):
         for _ in range(6):
-            httpx.Client(transport=transport).get("http://shop.test/")
-    assert [host[0] for host in servers.hosts] == ["a", "b", "c"] * 2
+            client.get("http://shop.test/")
+    assert "".join(host[0] for host in servers.hosts) == "ababab"
+
+
+def test_calls_side_by_side_for_one_served_request_avoid_no_one(
+    world: VirtualRuntime, servers: Servers
+) -> None:
+    servers.seconds = 1.0
+    names = [f"t{number}.test:80" for number in range(5)]
+    shop = Upstream("shop", names, balance=ConsistentHash(load_factor=1000))
+    transport = balanced(shop, servers, key=lambda request: "the same")
+
+    async def main() -> None:
+        with serving(Request()):
+            await asyncio.gather(*[async_get(transport) for _ in range(5)])
+
+    world.run(main())
+    assert len(set(servers.hosts)) == 1
 
 
 def test_what_failed_is_forgotten_with_the_request(shop: Upstream, servers: Servers) -> None:

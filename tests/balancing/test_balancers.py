@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -219,3 +220,25 @@ def test_an_upstream_says_shares_that_mean_the_same_in_every_set() -> None:
     upstream.update([Target("b:1", weight=3), Target("c:1", weight=3)])
     after = all_homes()
     assert {before[key] for key in after if after[key] is not before[key]} == {targets[0]}
+
+
+@every_kind
+def test_threads_share_a_choice_and_no_call_is_lost(kind: str) -> None:
+    upstream = Upstream("shop", ["a:1", "b:1", Target("c:1", weight=2)], balance=kind)
+
+    def work(thread: int) -> None:
+        held: list[Target] = []
+        for turn in range(500):
+            held.append(upstream.pick(held[-1:], key=f"{thread} {turn}"))
+            if turn % 3:
+                upstream.release(held.pop(turn % len(held)), took=0.01 * (turn % 7))
+        for target in held:
+            upstream.release(target)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert sum(target.requests for target in upstream.targets) == 6 * 500
+    assert [target.in_flight for target in upstream.targets] == [0, 0, 0]
+    choice: Any = upstream._fleet._choice
+    if hasattr(choice, "_in_flight"):
+        assert list(choice._in_flight) == [0, 0, 0]

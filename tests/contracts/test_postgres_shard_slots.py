@@ -9,10 +9,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.servers.postgres_server import postgres_server
+from sqlalchemy import create_engine
+from tests.servers.postgres_server import PostgresServer, postgres_server
 
-from escala.databases import Rows, ShardMap
+from escala.databases import Rows, ShardMap, TwoPhase
 from escala.databases.pure.postgres_hash import hash_bytes, hash_int8
+from escala.errors import ConfigError
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("postgres_slots")]
 
@@ -22,11 +24,14 @@ PRINTABLE = "".join(map(chr, range(32, 127))) + "äöüß€漢字😀"
 
 
 @pytest.fixture(scope="module")
-def link() -> Iterator[psycopg.Connection[Any]]:
-    with (
-        postgres_server() as server,
-        psycopg.connect(server.url, autocommit=True) as link,
-    ):
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def link(server: PostgresServer) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(server.url, autocommit=True) as link:
         yield link
 
 
@@ -107,3 +112,13 @@ def test_the_server_tells_the_slot_and_the_rows(link: psycopg.Connection[Any], n
 
 def test_no_row_is_in_no_slots(link: psycopg.Connection[Any]) -> None:
     assert link.execute(f"SELECT {SHARDS.rows_sql(Rows(), 'k', 'text')}").fetchone() == (False,)
+
+
+def test_a_server_without_prepared_transactions_is_refused(server: PostgresServer) -> None:
+    engine = create_engine(server.url.replace("postgresql://", "postgresql+psycopg://"))
+    with (
+        engine.connect() as connection,
+        pytest.raises(ConfigError, match="'s9' has max_prepared_transactions = 0"),
+    ):
+        TwoPhase().check({"s9": connection})
+    engine.dispose()

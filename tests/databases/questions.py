@@ -56,7 +56,7 @@ class Questions:
     def _condition(self, items: bool) -> Any:
         draw = self.draw
         other = aliased(Order)
-        conditions = [
+        conditions: list[Any] = [
             Order.qty > draw.randint(-3, 5),
             Order.qty.is_(None),
             Order.city.in_(draw.sample(["Ulm", "ulm", "Zug", "Åre", ""], 2)),
@@ -104,21 +104,18 @@ class Questions:
 
     def _from(self, statement: Any, kind: str) -> Any:
         keys = and_(Item.tenant == Order.tenant, Item.order_id == Order.id)
+        place = Country.code == Order.country
         if kind == "join" and self._chance(0.15):
             return statement.join(Item, Item.order_id == Order.id)  # not by the key
-        if kind == "join":
-            return statement.join(Order.items)
-        if kind == "left":
-            return statement.outerjoin(Item, keys)
-        if kind == "both":
-            return statement.join(Item, Item.tenant == Order.tenant).join(
-                Country, Country.code == Order.country
-            )
-        if kind == "place":
-            return statement.join(Country, Country.code == Order.country)
-        if kind == "noplace":
-            return statement.outerjoin(Country, Country.code == Order.country)
-        return statement
+        joined = {
+            "plain": lambda: statement,
+            "join": lambda: statement.join(Order.items),
+            "left": lambda: statement.outerjoin(Item, keys),
+            "both": lambda: statement.join(Item, Item.tenant == Order.tenant).join(Country, place),
+            "place": lambda: statement.join(Country, place),
+            "noplace": lambda: statement.outerjoin(Country, place),
+        }
+        return joined[kind]()
 
     def _narrowed(self, statement: Any, kind: str) -> Any:
         items = kind in {"join", "left", "both"}
@@ -236,16 +233,17 @@ class Questions:
         draw = self.draw
         number = draw.choice([Order.qty, Order.price, *([Item.cost] if items else [])])
         value = draw.choice([number, Order.at, Order.day, Order.city, Order.id])
-        simple = [
+        paid: Any = Order.paid
+        simple: list[Any] = [
             func.count(),
             func.count(value),
             func.sum(number),
             func.avg(number),
             func.min(value),
             func.max(value),
-            func.sum(case((Order.paid, 1), else_=0)),
+            func.sum(case((paid, 1), else_=0)),
             func.count(value).filter(Order.qty > 1),
-            func.avg(number).filter(Order.paid),
+            func.avg(number).filter(paid),
         ]
         one, two = draw.choice(simple[:4]), draw.choice(simple[:4])
         composed = [

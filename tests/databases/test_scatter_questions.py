@@ -14,7 +14,7 @@ from tests.databases.answers import alike, fetched
 from tests.databases.books import REFERENCE, TABLES, TENANTS, Base, Country, rows
 from tests.databases.questions import Questions
 
-from escala.databases.scatter import scatter
+from escala.databases.scatter_request import scatter
 from escala.databases.shard_map import ShardMap
 from escala.databases.sharded_database import ShardedDatabase
 from escala.errors import CannotMerge
@@ -71,6 +71,5 @@ def test_made_up_questions_have_the_answer_of_one_database(
         assert alike(question, expected, found, everything), (
             f"{number}: {question.statement}\n{question.parameters}\n{expected}\n{found}"
         )
-    print(refused)  # noqa: T201
     assert refused.total() < COUNT * 0.2, refused
     assert refused.total() > COUNT * 0.02, "the questions should hold some that are refused"

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import pickle
 from collections import Counter
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -57,6 +58,26 @@ class TestSlots:
     )  # fmt: skip
     def test_other_hashes(self, by: str, slots: int, keys: Any, expected: Any) -> None:
         assert [slot_map(slots=slots, by=by).slot(key) for key in keys] == expected
+
+    def test_one_key_is_one_key_however_it_is_written(self) -> None:
+        class Name(str, Enum):  # noqa: UP042  models have such, and their text is another
+            ACME = "acme"
+
+        class Number(int, Enum):
+            SEVEN = 7
+
+        east = datetime(2026, 1, 1, 5, tzinfo=timezone(timedelta(hours=5)))
+        for by in ("xxh3", "redis"):
+            shards = slot_map(slots=16_384, by=by)
+            assert shards.slot(Name.ACME) == shards.slot("acme") == shards.slot(b"acme")
+            assert shards.slot(Number.SEVEN) == shards.slot(7) == shards.slot("7")
+            assert shards.slot(-7) == shards.slot("-7")
+            assert shards.slot(east) == shards.slot(datetime(2026, 1, 1, tzinfo=UTC))
+            assert shards.slot(east) == shards.slot("2026-01-01T00:00:00+00:00")
+            assert shards.slot(LOCAL) == shards.slot("2026-01-01T00:00:00")
+            assert shards.slot(LOCAL.date()) == shards.slot("2026-01-01")
+            assert shards.slot(UUID(int=7)) == shards.slot(str(UUID(int=7)))
+        assert slot_map().slot(Name.ACME) == slot_map().slot("acme")
 
     def test_shards_have_their_shares_in_runs_of_slots(self) -> None:
         shards = slot_map({"a": 1, "b": 2, "c": 1})
@@ -159,6 +180,11 @@ class TestPins:
         for key in SAMPLE:
             assert key == "tenant-1" or pinned.shard(key) == old.shard(key)
         assert pinned.unpin("tenant-1").shard("tenant-1") == old.shard("tenant-1")
+
+    def test_what_is_no_key_is_told_with_pins_too(self) -> None:
+        pinned = slot_map().pin("x", "s1")
+        with pytest.raises(UnknownKey, match=r"found \['x'\]"):
+            pinned.shard(["x"])  # type: ignore[arg-type]
 
     def test_to_pin_and_to_unpin_are_moves_of_that_key(self) -> None:
         old = slot_map(["a", "b"])
@@ -334,7 +360,9 @@ class TestSql:
         assert shards.slot_sql("id", "uuid") == '(uuid_hash_extended("id", 0) & 4095)'
 
     def test_what_the_server_cannot_tell(self) -> None:
-        with pytest.raises(ConfigError, match="found 'numeric'"):
+        types = "text, varchar, smallint, integer, bigint or uuid"
+        expected = f"^ShardMap: expected a key column of type {types}, found 'numeric'$"
+        with pytest.raises(ConfigError, match=expected):
             slot_map().slot_sql("id", "numeric")
         with pytest.raises(ConfigError, match="no hash 'xxh3'"):
             slot_map(by="xxh3").slot_sql("id", "text")
@@ -816,3 +844,15 @@ def test_maps_are_told_apart_and_show_themselves() -> None:
     assert shards != slot_map(["s0"])
     assert shards != "a map"
     assert repr(shards) == "ShardMap(epoch 1, 2 shards by tenant_id)"
+
+
+def test_equal_maps_are_equal_in_whatever_order_they_were_made() -> None:
+    entries = {"b": "x", "a": "y", 7: "x"}
+    listed = ShardMap.directory(entries, key="id")
+    assert listed == ShardMap.directory(dict(reversed(entries.items())), key="id")
+    assert ShardMap.from_json(listed.to_json()).shard(7) == "x"
+    first = slot_map().pin("b", "s0").pin("a", "s1")
+    assert first == slot_map().pin("a", "s1").pin("b", "s0")
+    assert ShardMap.range({"a": (0, 1), "b": (1, 2)}, key="id") == ShardMap.range(
+        {"b": (1, 2), "a": (0, 1)}, key="id"
+    )

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
-from sqlalchemy import delete, func, insert, inspect, select, text, update
-from sqlalchemy.orm import aliased, joinedload, selectinload
+from sqlalchemy import (
+    Column,
+    Integer,
+    Table,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    aliased,
+    foreign,
+    joinedload,
+    mapped_column,
+    relationship,
+    selectinload,
+)
 from tests.databases.shop import REFERENCE, TABLES, Base, Country, Customer, Line, Note, Order
 
+from escala.databases.database import Database
 from escala.databases.hot_keys import HotKeys
 from escala.databases.shard_map import ShardMap
 from escala.databases.sharded_database import ShardedDatabase
@@ -300,6 +324,12 @@ def test_a_key_of_the_wrong_type_is_refused(session: Any, key: Any, says: str) -
         session.rollback()
 
 
+@pytest.mark.parametrize("key", [7, b"ann", ("ann", "bob")], ids=["number", "bytes", "two"])
+def test_a_key_given_by_itself_has_to_be_one_of_the_table(session: Any, key: Any) -> None:
+    with pytest.raises(NoShardKey, match=r"found (7: of another|b'ann': of another|the key \(')"):
+        session.execute(select(Order), execution_options={"shard_key": key})
+
+
 def test_a_key_that_no_shard_has_is_refused(session: ShardedSession) -> None:
     with pytest.raises(UnknownKey):
         session.execute(select(Order).where(Order.customer == "nobody"))
@@ -422,6 +452,12 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
         ),
         (MAP, {"s0": url, "s1": url}, {"reference": ["orders"]}, "found it in both"),
         (MAP, {"s0": url, "s1": url}, {"reference": "orders"}, "reference: expected a list"),
+        (
+            MAP,
+            {"s0": url, "s1": url},
+            {"isolation_level": "AUTOCOMMIT"},
+            "isolation_level: expected one with transactions",
+        ),
     ]
     for shard_map, urls, options, says in cases:
         with pytest.raises(ConfigError, match=says):
@@ -476,8 +512,166 @@ def test_a_session_has_no_engine_of_its_own(shards: Any) -> None:
     with shards.session() as session:
         with pytest.raises(NoShardKey, match=r"connection\(\) has to say which shard"):
             session.connection()
+        alone = {"isolation_level": "AUTOCOMMIT"}
+        with pytest.raises(ConfigError, match="AUTOCOMMIT ends the transaction"):
+            session.connection(bind_arguments={"shard": "s0"}, execution_options=alone)
+        session.rollback()
         with pytest.raises(NoShardKey, match="there is no shard 's7'"):
             session.execute(text("SELECT 1"), bind_arguments={"shard": "s7"})
+
+
+def test_a_statement_that_may_write_enters_as_a_writer(session: ShardedSession) -> None:
+    bobs = select(Order).where(Order.customer == "bob")
+    for statement, writes in (
+        (bobs, False),
+        (bobs.with_for_update(), True),
+        (bobs.where(func.nextval("numbers") > 0), True),
+        (bobs.where(func.lower(Order.customer) == "bob"), False),
+        (text("SELECT 1"), True),
+    ):
+        with contextlib.suppress(OperationalError):
+            session.execute(statement, execution_options={"shard_key": "bob"})
+        assert dict(session.on_shards.inside) == {"s1": writes}
+        session.rollback()
+
+
+@pytest.mark.parametrize("how", ["evaluate", "fetch", "auto", False])
+def test_objects_follow_an_update_of_their_shard(session: ShardedSession, how: Any) -> None:
+    ann, bob = (session.get_one(Customer, name).orders[0] for name in ("ann", "bob"))
+    more = update(Order).values(total=Order.total + 1).where(Order.customer == "bob")
+    session.execute(more, execution_options={"synchronize_session": how})
+    session.refresh(bob)
+    assert (ann.total, bob.total) == (10, 21)
+    session.execute(delete(Order).where(Order.customer == "bob"))
+    assert inspect(bob).was_deleted or bob in session.deleted or bob not in session
+
+
+def test_the_older_query_interface_works(session: ShardedSession) -> None:
+    assert session.query(Order).filter_by(customer="bob").one().total == 20
+    assert session.query(Order).filter_by(customer="bob").update({"total": 3}) == 1
+    assert session.query(Order).filter_by(customer="bob").count() == 1
+    with pytest.raises(NoShardKey):
+        session.query(Order).all()
+
+
+def test_a_key_may_have_several_columns(tmp_path: Path) -> None:
+    class Model(DeclarativeBase): ...
+
+    class Tenant(Model):
+        __tablename__ = "tenants"
+        region: Mapped[str] = mapped_column(primary_key=True)
+        tenant: Mapped[UUID] = mapped_column(primary_key=True)
+
+    one, other = UUID(int=1), UUID(int=2)
+    eu = ShardMap.directory({one: "eu1"}, key="tenant", otherwise="eu2")
+    world = ShardMap.geo({"eu": eu, "us": "us"}, key=("region", "tenant"))
+    urls = {name: f"sqlite:///{tmp_path}/{name}.db" for name in world.shards}
+    with ShardedDatabase(world, urls, tables={"tenants": ("region", "tenant")}) as shards:
+        shards.install()
+        for name in shards.names:
+            Model.metadata.create_all(shards.engine(name))
+        us = select(Tenant).where(Tenant.region == "us")
+        for region, tenant, shard in (("eu", one, "eu1"), ("eu", other, "eu2"), ("us", one, "us")):
+            with shards.session() as session:
+                session.add(Tenant(region=region, tenant=tenant))
+                session.commit()
+                found = session.get_one(Tenant, (region, tenant))
+                assert inspect(found).identity_token == shard
+                assert session.get(Tenant, {"region": region, "tenant": tenant}) is found
+            with shards.session(key=(region, tenant)) as session:
+                assert session.scalars(select(Tenant)).one().tenant == tenant
+                assert (session.scalar(us) is None) is (region == "eu")  # half a key is none
+        with shards.session() as session, pytest.raises(NoShardKey, match="region and tenant"):
+            session.scalar(us)
+
+
+def test_keys_of_a_reference_table_are_given(tmp_path: Path) -> None:
+    class Model(DeclarativeBase): ...
+
+    class Unit(Model):
+        __tablename__ = "units"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        title: Mapped[str]
+
+    urls = {"s0": f"sqlite:///{tmp_path}/0.db"}
+    shard_map = ShardMap.directory({"k": "s0"}, key="key")
+    with ShardedDatabase(shard_map, urls, tables={"t": "key"}, reference=["units"]) as shards:
+        shards.install()
+        Model.metadata.create_all(shards.engine("s0"))
+        made = {"id": 1, "title": "kg"}
+        with shards.session() as session:
+            cases: list[tuple[Any, Any]] = [
+                (insert(Unit).values(title="kg"), None),
+                (insert(Unit).values([{"title": "kg"}]), None),
+                (insert(Unit), [made, {"title": "m"}]),
+                (insert(Unit), {"title": "m"}),
+            ]
+            for wrong, given in cases:
+                with pytest.raises(ConfigError, match="each would make another id: give it"):
+                    session.execute(wrong, given)
+            session.execute(insert(Unit).values(**made))
+            session.execute(insert(Unit).values([{"id": 2, "title": "m"}]))
+            session.execute(insert(Unit), [{"id": 3, "title": "s"}])
+            session.execute(update(Unit).where(Unit.id == 3).values(title="A"))
+            session.commit()
+            assert session.scalars(select(Unit.title).order_by(Unit.id)).all() == ["kg", "m", "A"]
+            far = update(Unit).values(title=select(Order.customer).scalar_subquery())
+            with pytest.raises(ConfigError, match="'orders' is neither in tables"):
+                session.execute(far)
+
+
+def test_a_many_to_many_table_has_no_key(tmp_path: Path) -> None:
+    class Model(DeclarativeBase): ...
+
+    both = Table("both", Model.metadata, *(Column(name, Integer) for name in ("one", "two")))
+
+    class Two(Model):
+        __tablename__ = "twos"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        key: Mapped[str]
+
+    class One(Model):
+        __tablename__ = "ones"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        key: Mapped[str]
+        twos: Mapped[list[Two]] = relationship(
+            secondary=both,
+            primaryjoin=lambda: One.id == foreign(both.c.one),
+            secondaryjoin=lambda: Two.id == foreign(both.c.two),
+        )
+
+    shard_map = ShardMap.directory({"k": "s0"}, key="key")
+    tables = {"ones": "key", "twos": "key"}
+    with ShardedDatabase(shard_map, {"s0": f"sqlite:///{tmp_path}/0"}, tables=tables) as shards:
+        shards.install()
+        Model.metadata.create_all(shards.engine("s0"))
+        with shards.session() as session:
+            session.add(One(id=1, key="k", twos=[Two(id=1, key="k")]))
+            with pytest.raises(NoShardKey, match="a many-to-many table has to be a class"):
+                session.commit()
+        with shards.session(key="k") as session:  # which says where it goes
+            session.add(One(id=1, key="k", twos=[Two(id=1, key="k")]))
+            session.commit()
+
+
+def test_a_shard_may_be_a_database(tmp_path: Path, filled: Path) -> None:
+    places: dict[str, str | Database] = {}
+    for name in MAP.shards:
+        shutil.copy(filled / f"{name}.db", tmp_path)
+        places[name] = Database(f"sqlite:///{tmp_path}/{name}.db")
+    made = ShardedDatabase(MAP, places, tables=TABLES, reference=REFERENCE)
+    with made as shards, shards.session(key="bob") as session:
+        shards.install()
+        assert session.scalar(select(Order.total)) == 20
+        with pytest.raises(ConfigError, match="SQLite cannot commit them together"):
+            session.execute(insert(Country).values(code="fr", title="France"))
+
+    async def ask() -> int | None:
+        async with made as shards, shards.asession(key="bob") as session:
+            await shards.ainstall()
+            return await session.scalar(select(Order.total))
+
+    assert asyncio.run(ask()) == 20
 
 
 def test_hot_keys_are_told_of_each_key(tmp_path: Path, filled: Path) -> None:

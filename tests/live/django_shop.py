@@ -92,12 +92,13 @@ def add(name: str) -> None:
         Tea.objects.create(name=name)
 
 
-def begun_before(what: str) -> None:
-    """A transaction that waits for a line before it commits."""
+def begun_before(what: str, so: str = "True") -> None:
+    """A transaction that waits for a line, and until something is so, before it commits."""
     with transaction.atomic():
         Tea.objects.create(name=what)
         print(json.dumps("begun"), flush=True)  # noqa: T201
         sys.stdin.readline()
+        wait(so)
 
 
 def wait(expression: str) -> bool:

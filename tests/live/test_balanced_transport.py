@@ -32,7 +32,7 @@ def started() -> Iterator[list[Child]]:
 
 
 def shop(ports: list[int], balance: Balancer | str) -> Upstream:
-    health = HealthCheck(interval="100ms", timeout="500ms")
+    health = HealthCheck(interval="100ms", timeout="2s")
     return Upstream("shop", [f"127.0.0.1:{port}" for port in ports], balance=balance, health=health)
 
 

@@ -126,7 +126,7 @@ def test_what_is_refused_leaves_all_as_it_was() -> None:
             assert done.astray == (name(old),)
             first.kill()
             second.kill()
-            with pytest.raises(NoPrimary, match="no node of the database can be reached"):
+            with pytest.raises(NoPrimary, match="no node of the database can be asked"):
                 database.failover()
 
 

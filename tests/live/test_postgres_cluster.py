@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.servers.postgres_cluster import PostgresCluster, postgres_cluster, until
 from tests.servers.postgres_server import postgres_server
+
+from escala.databases.database import Database
+
+pytestmark = pytest.mark.xdist_group("postgres")
 
 
 def rows(cluster: PostgresCluster, number: int) -> int:
@@ -49,4 +55,9 @@ def test_a_system_of_its_own() -> None:
         assert one.sql(identifier) != other.sql(identifier)
 
 
-pytestmark = pytest.mark.xdist_group("postgres")
+def test_a_replica_of_an_idle_primary_stays_in() -> None:
+    with postgres_cluster(1) as cluster, Database(cluster.url) as database:
+        cluster.primary.sql("SELECT pg_switch_wal()")  # as a backup does
+        time.sleep(2.5)  # longer than a lag may be
+        found = database.snapshot()["nodes"][1]
+        assert (found["readable"], found["lag_bytes"]) == (True, 0)

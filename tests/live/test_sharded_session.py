@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import event, func, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import selectinload
+from sqlalchemy.orm.exc import ObjectDeletedError
 from tests.databases.shop import REFERENCE, TABLES, Base, Country, Customer, Line, Order
 from tests.servers.shard_databases import shard_databases
 
-from escala.databases.scatter import scatter
+from escala.databases.scatter_request import scatter
 from escala.databases.shard_events import MapInstalled, MapRefused, MapReloaded
 from escala.databases.shard_map import ShardMap
 from escala.databases.shard_move import ShardMove
@@ -344,7 +345,10 @@ def test_a_map_that_changes_after_the_first_statement_ends_the_transaction(
 def test_no_session_writes_behind_a_fence(
     urls: dict[str, str], admins: list[psycopg.Connection], level: str
 ) -> None:
-    """The map changes while the session waits for the lock: it writes where the new one says."""
+    """The map changes while the session waits for the lock: it writes where the new one says.
+
+    At the stricter levels its snapshot is from before the change, so it begins anew.
+    """
     newer = MAP.pin("bob", "s2")
     with (
         opened(urls, isolation_level=level) as shards,
@@ -362,13 +366,7 @@ def test_no_session_writes_behind_a_fence(
 
         moving = threading.Thread(target=move_bob)
         moving.start()
-        if level == "READ COMMITTED":
-            commit_bob(session)
-        else:  # its snapshot is from before: a conflict like any other
-            with pytest.raises(OperationalError, match="could not serialize"):
-                commit_bob(session)
-            session.rollback()
-            commit_bob(session)
+        commit_bob(session)
         moving.join(10)
     assert rows(admins, "SELECT name FROM customers") == [[], [], ["bob"]]
 
@@ -441,15 +439,23 @@ def test_while_rows_move_each_is_seen_once(
         ]
         return [each.name for each in asked], session.scalar(scatter(count, max_shards=3))
 
+    def within(session: ShardedSession) -> None:
+        """A query within a query would see both copies."""
+        names = select(Customer.name)
+        for statement in (names.where(Customer.name.in_(names)), select(names.subquery().c.name)):
+            with pytest.raises(NoShardKey, match="while rows move in the queries within"):
+                session.execute(statement, bind_arguments={"shard": "s1"})
+
     def change(session: ShardedSession) -> int:
         every = update(Customer).values(country_code="de")
         return session.execute(every, bind_arguments={"shard": "s0"}).rowcount  # type: ignore[attr-defined]
 
     run(opened(urls, slots, colour), colour, fill)
     copy()
-    assert run(opened(urls, copying, colour), colour, seen, everywhere) == [
+    assert run(opened(urls, copying, colour), colour, seen, everywhere, within) == [
         [sorted(mine), sorted(theirs)],
         (sorted(names), len(names)),
+        None,
     ]
     assert run(opened(urls, left, colour), colour, seen, everywhere, change) == [
         [sorted(stay), sorted(theirs + gone)],
@@ -481,3 +487,86 @@ def test_all_shards_are_asked_only_when_a_statement_says_so(
 
     run(opened(urls, colour=colour), colour, customers, ask)
     assert rows(admins, "SELECT total FROM orders") == [[1], [1, 1], [1]]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_row_that_is_left_over_is_not_loaded_again(
+    urls: dict[str, str], admins: list[psycopg.Connection], colour: str
+) -> None:
+    slots = ShardMap.slots(NAMES, key="customer", slots=64)
+    for admin in admins:
+        give(admin, slots)
+    name = next(f"n{n}" for n in range(99) if slots.shard(f"n{n}") == "s0")
+    slot = slots.slot(name)
+    copying = slots.with_moving(ShardMove(source="s0", target="s1", slots=((slot, slot),)))
+    moved = copying.moved(copying.moving[0])
+
+    def work(session: ShardedSession) -> None:
+        session.add(Customer(name=name, orders=[Order(id=1)]))
+        session.commit()
+        order = session.get_one(Customer, name).orders[0]
+        session.commit()
+        give(admins[0], moved)
+        with pytest.raises(ObjectDeletedError):
+            assert order.total
+        session.rollback()
+        order.total = 5
+        with pytest.raises((ObjectDeletedError, MapOutdated)):
+            session.commit()
+
+    run(opened(urls, slots, colour), colour, work)
+    assert rows(admins, "SELECT total FROM orders") == [[0], [], []]
+
+
+def test_a_connection_may_have_options_of_its_own(urls: dict[str, str]) -> None:
+    level = text("SELECT current_setting('transaction_isolation')")
+    with opened(urls) as shards, shards.session(key="bob") as session:
+        session.connection(execution_options={"isolation_level": "SERIALIZABLE"})
+        assert session.scalar(level) == "serializable"
+        session.commit()
+        assert session.scalar(level) == "read committed"
+
+
+def test_a_conflict_at_the_fence_later_in_a_transaction_is_told(
+    urls: dict[str, str], admins: list[psycopg.Connection]
+) -> None:
+    with opened(urls, isolation_level="REPEATABLE READ") as shards, shards.session() as session:
+        session.get(Customer, "bob")
+        admins[1].execute("UPDATE escala.shard SET throttle = 0.001")
+        session.add(Customer(name="bob"))
+        with pytest.raises(OperationalError, match="could not serialize"):
+            session.commit()
+        session.rollback()
+        session.add(Customer(name="bob"))
+        session.commit()
+        admins[1].execute("UPDATE escala.shard SET throttle = 0")
+
+
+@pytest.mark.parametrize("colour", ["psycopg in a loop", "asyncpg"])
+def test_who_is_cancelled_at_the_fence_leaves_nothing(
+    urls: dict[str, str], admins: list[psycopg.Connection], colour: str
+) -> None:
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+    async def add(shards: ShardedDatabase, name: str) -> None:
+        async with shards.asession() as session, session.begin():
+            session.add(Customer(name=name))
+
+    async def main() -> None:
+        async with opened(urls, colour=colour) as shards:
+            admins[1].execute("SELECT pg_advisory_lock(%s)", (FENCE_LOCK,))
+            stuck = asyncio.create_task(add(shards, "bob"))
+            for _ in range(1000):
+                if admins[1].execute(waiting).fetchall():
+                    break
+                await asyncio.sleep(0.005)
+            stuck.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await stuck
+            admins[1].execute("SELECT pg_advisory_unlock(%s)", (FENCE_LOCK,))
+            await add(shards, "dee")
+            pool: Any = shards.engine("s1", asynchronous=True).pool
+            assert pool.checkedout() == 0
+
+    asyncio.run(main())
+    assert rows(admins, "SELECT name FROM customers") == [[], ["dee"], []]

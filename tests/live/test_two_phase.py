@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
-from tests.servers.postgres_server import postgres_server
 from tests.servers.shard_databases import shard_databases
 
-from escala.databases import InDoubtSweeper, ShardMap, TwoPhase
+from escala.databases import InDoubtSweeper, ShardMap, TwoPhase, prepared
+from escala.databases import decisions as decisions_of
 from escala.databases.pure.two_phase_steps import Do, Step
 from escala.databases.shard_server import install
 from escala.databases.two_phase_events import DoubtSettled, LeftInDoubt, SweepFailed
@@ -261,6 +261,25 @@ def test_a_slow_coordinator_finds_that_the_sweeper_has_decided(engines: dict[str
     assert decisions(engines["s0"]) == []
 
 
+def test_the_sweeper_leaves_what_is_just_being_decided(
+    engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper = InDoubtSweeper(engines, grace=GRACE)
+    swept: list[Any] = []
+    really = prepared.commit
+
+    def commit(connection: Connection) -> None:
+        swept.append(sweeper.sweep())
+        really(connection)
+
+    monkeypatch.setattr(decisions_of, "_PATIENCE", "100ms")
+    monkeypatch.setattr(prepared, "commit", commit)
+    with Opened(engines, "x") as connections:
+        TwoPhase().commit(connections)
+    assert [len(swept[0].left), swept[0].settled, swept[0].unreachable] == [2, {}, set()]
+    assert present(engines) == everywhere("x")
+
+
 def test_a_commit_whose_answer_is_lost_is_asked_about(engines: dict[str, Engine]) -> None:
     class Lost(TwoPhase):
         def _do(self, step: Step, connection: Connection, *rest: Any) -> str:
@@ -378,15 +397,9 @@ def test_one_shard_needs_none_of_it(engines: dict[str, Engine]) -> None:
     assert present(engines) == {"s0": [], "s1": ["x"], "s2": []}
 
 
-def test_what_cannot_promise_is_refused_beforehand() -> None:
-    with postgres_server() as server:
-        engine = create_engine(server.url.replace("postgresql://", "postgresql+psycopg://"))
-        with engine.connect() as connection:
-            with pytest.raises(ConfigError, match="'s9' has max_prepared_transactions = 0"):
-                TwoPhase().check({"s9": connection})
-            with pytest.raises(ConfigError, match="too long"):
-                TwoPhase().check({"s" * 200: connection})
-        engine.dispose()
+def test_what_cannot_promise_is_refused_beforehand(engines: dict[str, Engine]) -> None:
+    with engines["s0"].connect() as connection, pytest.raises(ConfigError, match="too long"):
+        TwoPhase().check({"s" * 200: connection})
     lite = create_engine("sqlite://")
     with lite.connect() as connection, pytest.raises(ConfigError, match="found sqlite"):
         TwoPhase().check({"s9": connection})

@@ -413,6 +413,7 @@ def test_the_gateway_follows_a_file_and_ejects_who_answers_badly(
         [f"127.0.0.1:{port}" for port in ports[:2]],
         [f"127.0.0.1:{ports[2]}"],
     ]
+    front.wait_for(r"outlier: shop target=\S+ seconds=60.0 reason=3 calls in a row failed")
     # A new gateway takes over when its own discovery has looked.
     values["upstreams"]["shop"]["connect_timeout"] = "1s"
     front.path.write_text(json.dumps(values))

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from escala.adapters.both_transports import BothTransports
+from escala.adapters.outgoing_request import OutgoingRequest
 from escala.adapters.pure.failed_status import failed_status
 from escala.balancing import Target, Upstream
 from escala.errors import ConfigError
@@ -46,8 +47,9 @@ class BalancedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     A request counts as in flight until its answer has been read or closed. A connection that
     cannot be made is reported to the upstream; that, one that breaks and a 5xx other than 501 and
     505 count as failures of the target. Within a policy that repeats (`HttpxTransport(Retry(),
-    BalancedTransport(shop))`), or a `serving(Request())` block around several tries, targets that
-    failed or have not answered yet are avoided while there are others. The other way round,
+    BalancedTransport(shop))`) targets that failed, or have not answered yet, are avoided while
+    there are others. So are, for a retry around the client, those that failed since the last good
+    answer while the same `Request` is served (`with serving(Request()):`). The other way round,
     `BalancedTransport(shop, HttpxTransport(policy))`, the policy works on the target picked.
 
     Raises httpx's own errors, and `NoHealthyBackend`. `ConfigError` for a key that is no function.
@@ -67,7 +69,7 @@ class BalancedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             check(key, "key", where="BalancedTransport")
         self.upstream = upstream
         self._transports, self._key = BothTransports(transport, atransport), key
-        self._tried = WeakKeyDictionary[Request, list[Target]]()
+        self._tried = WeakKeyDictionary[Request, set[Target]]()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request of a sync client."""
@@ -91,9 +93,10 @@ class BalancedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def _attempt(self, request: httpx.Request) -> _Attempt:
         key = None if self._key is None else self._key(request)
         serving = current.get()
-        tried = [] if serving is None else self._tried.setdefault(serving, [])
+        tried = set() if serving is None else self._tried.setdefault(serving, set())
         target = self.upstream.pick(tuple(tried), key=key)
-        tried.append(target)
+        if isinstance(serving, OutgoingRequest):  # one call, whose attempts may run side by side
+            tried.add(target)
         return _Attempt(request, target, self.upstream, tried)
 
 
@@ -101,7 +104,7 @@ class _Attempt:
     """One request at one target, from the pick to the release."""
 
     def __init__(
-        self, request: httpx.Request, target: Target, upstream: Upstream, tried: list[Target]
+        self, request: httpx.Request, target: Target, upstream: Upstream, tried: set[Target]
     ) -> None:
         self._given, self._target, self._upstream, self._tried = request, target, upstream, tried
         self._took: float | None = None
@@ -132,8 +135,10 @@ class _Attempt:
         self._took = colours.thread.now() - self._began
         self._upstream.report(self._target, ok=True)
         failed = failed_status(response.status_code)
-        if not failed:
-            self._tried.remove(self._target)
+        if failed:
+            self._tried.add(self._target)
+        else:
+            self._tried.clear()
         ok = not failed or response.status_code == _TOO_MANY
         if response.is_closed:  # it came whole
             self.release(ok=ok)
@@ -153,7 +158,10 @@ class _Attempt:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
-        self.release(ok=False if isinstance(error, _THEIRS + _UNREACHABLE) else None)
+        theirs = isinstance(error, _THEIRS + _UNREACHABLE)
+        if theirs:
+            self._tried.add(self._target)
+        self.release(ok=False if theirs else None)
         if isinstance(error, _UNREACHABLE):
             self._upstream.report(self._target, ok=False)
 

@@ -15,9 +15,8 @@ class WeightedRoundRobin(Balancer):
 
     Each whole round holds each target exactly `weight` times, as with `RoundRobin`. Between the
     two it is the order that differs: here the turns of a heavy target lie symmetrically in the
-    round, but with two heavy targets among many light ones some come more than a turn early or
-    late, which `RoundRobin` never lets happen. Where nothing has to be as under nginx, it is the
-    better one.
+    round, and with some weights one comes more than a turn early or late, which `RoundRobin` never
+    lets happen. Where nothing has to be as under nginx, that is the better one, and faster.
 
     Maxim Dounin, "Upstream: smooth weighted round-robin balancing", a change of nginx, 2012.
     """

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from escala.databases.cluster import PrimaryChanged, ReplicaChanged
     from escala.databases.consistency import Consistency
     from escala.databases.database import Database
+    from escala.databases.failover import Promoted
     from escala.databases.hot_keys import HotKeys, KeyHot, ShardHot
     from escala.databases.in_doubt import InDoubtSweeper
     from escala.databases.lag import Lag
+    from escala.databases.pure.durability import Durability
     from escala.databases.resharding.reshard import Reshard
     from escala.databases.routing_session import RoutingSession
+    from escala.databases.safety import FailedOver
+    from escala.databases.scatter_request import scatter
     from escala.databases.shard_events import MapInstalled, MapRefused, MapReloaded
     from escala.databases.shard_map import ShardMap
     from escala.databases.shard_move import Moving, Rows, ShardMove
@@ -33,11 +37,15 @@ _HOMES: dict[str, str] = {
     "KeyHot": "hot_keys",
     "HotKeys": "hot_keys",
     "uuid7": "uuid_v7",
+    "scatter": "scatter_request",
     "Snowflake": "snowflake",
     "InDoubtSweeper": "in_doubt",
     "TwoPhase": "two_phase",
     "Consistency": "consistency",
     "Database": "database",
+    "Durability": "pure.durability",
+    "FailedOver": "safety",
+    "Promoted": "failover",
     "Lag": "lag",
     "PrimaryChanged": "cluster",
     "ReplicaChanged": "cluster",
@@ -57,6 +65,8 @@ _HOMES: dict[str, str] = {
 __all__ = [
     "Consistency",
     "Database",
+    "Durability",
+    "FailedOver",
     "HotKeys",
     "InDoubtSweeper",
     "KeyHot",
@@ -66,6 +76,7 @@ __all__ = [
     "MapReloaded",
     "Moving",
     "PrimaryChanged",
+    "Promoted",
     "ReplicaChanged",
     "Reshard",
     "RoutingSession",
@@ -77,6 +88,7 @@ __all__ = [
     "ShardedSession",
     "Snowflake",
     "TwoPhase",
+    "scatter",
     "uuid7",
 ]
 

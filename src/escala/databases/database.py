@@ -242,7 +242,8 @@ class Database:
     def check_durability(self) -> Durability:
         """Whether acknowledged commits outlive the primary, by the settings that it has now.
 
-        `keeps` says it, `problems` what to set. Raises `NoPrimary` when no primary can be asked.
+        `keeps` says it, `problems` what to set. The role of the URL needs `pg_monitor`. Raises
+        `NoPrimary` when no primary can be asked.
         """
         return drive(durability(self.nodes, colours.thread))
 

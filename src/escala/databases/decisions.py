@@ -74,9 +74,9 @@ def settled(engine: Engine, gid: str) -> str | None:
 
 
 def committed(connection: Connection) -> list[Decision]:
-    """The commits that are written down here; a thousand at most."""
+    """The commits that are written down here; ten thousand at most."""
     rows = connection.exec_driver_sql(
-        "SELECT gid, participants FROM escala.decisions WHERE outcome = 'commit' LIMIT 1000"
+        "SELECT gid, participants FROM escala.decisions WHERE outcome = 'commit' LIMIT 10000"
     ).all()
     return [Decision(gid, tuple(msgspec.json.decode(names))) for gid, names in rows]
 

@@ -83,11 +83,14 @@ class Failover:
     async def _look(self, nodes: Sequence[int], runtime: Runtime) -> dict[int, Look]:
         """Those that answer, without those of another cluster."""
         seen: dict[int, Look] = {}
+        why: list[str] = []
         for node in nodes:
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 seen[node] = await self._nodes[node].look(runtime)
+            except StoreUnavailable as error:
+                why.append(str(error))
         if not seen:
-            raise NoPrimary("failover: no node of the database can be reached")
+            raise NoPrimary(f"failover: no node of the database can be asked ({'; '.join(why)})")
         ours = Counter(look.system_id for look in seen.values()).most_common(1)[0][0]
         return {node: look for node, look in seen.items() if look.system_id == ours}
 
@@ -121,6 +124,9 @@ class Failover:
         for node in standbys:
             if not await self._nodes[node].take_turn(runtime):
                 raise NoPrimary(f"failover: another one is under way on {self._nodes[node].name}")
+        now = await self._look(tuple(standbys), runtime) if standbys else standbys
+        if now.keys() != standbys.keys() or not all(look.in_recovery for look in now.values()):
+            raise NoPrimary("failover: another one came before, or a standby was lost; try again")
 
     async def _handed_over(
         self, primary: int, standbys: dict[int, Look], winner: int, runtime: Runtime

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ from escala.kernel.units import PositiveDuration
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+T = TypeVar("T")
 
 _PREPARED = (
     "SELECT gid, EXTRACT(EPOCH FROM clock_timestamp() - prepared) FROM pg_prepared_xacts "  # noqa: S608
@@ -48,7 +51,9 @@ class InDoubtSweeper:
     coordinator that is only slow then finds the abort, and rolls back everything.
 
     `engines` are sync engines by the names of their shards: all of them, since a decision is
-    forgotten only when every shard that took part has been told. `start` has a thread do it every
+    forgotten only when every shard that took part has been told; with a `connect_timeout`, since
+    they are asked in turn; and by the role that writes, since no other may end what it prepared but
+    a superuser. `start` has a thread do it every
     `every` seconds; `sweep` does it once. Any number of processes may sweep at once.
     """
 
@@ -93,26 +98,26 @@ class InDoubtSweeper:
     def sweep(self) -> Swept:
         """Settle what can be settled now."""
         swept = Swept({}, set(), set())
-        written: dict[str, list[Decision]] = {}
-        open_: dict[str, list[tuple[str, float]]] = {}
         # In this order: whatever was prepared for a decision that is read first is read after it.
-        for shard in sorted(self._engines):
-            self._at(
-                shard, swept, lambda shard=shard: written.update({shard: self._written(shard)})
-            )
-        for shard in sorted(self._engines):
-            self._at(shard, swept, lambda shard=shard: open_.update({shard: self._open(shard)}))
+        written = self._from_each(swept, self._written)
+        open_ = self._from_each(swept, self._open)
         for shard, gids in open_.items():
             for gid, age in gids:
                 swept.left.add((shard, gid))
                 if age >= self._grace:
-                    self._at(
-                        shard, swept, lambda shard=shard, gid=gid: self._settle(shard, gid, swept)
-                    )
+                    with self._noting(shard, swept):
+                        self._settle(shard, gid, swept)
         for shard, rows in written.items():
-            over = [row.gid for row in rows if _told(row, open_)]
-            self._at(shard, swept, lambda shard=shard, over=over: self._forget(shard, over))
+            with self._noting(shard, swept):
+                self._forget(shard, [row.gid for row in rows if _told(row, open_)])
         return swept
+
+    def _from_each(self, swept: Swept, ask: Callable[[str], T]) -> dict[str, T]:
+        found = {}
+        for shard in sorted({*self._engines} - swept.unreachable):
+            with self._noting(shard, swept):
+                found[shard] = ask(shard)
+        return found
 
     def _settle(self, shard: str, gid: str, swept: Swept) -> None:
         part = parsed(gid)
@@ -142,10 +147,12 @@ class InDoubtSweeper:
         with self._engines[shard].begin() as connection:
             decisions.forget(connection, gids)
 
-    def _at(self, shard: str, swept: Swept, do: Any) -> None:  # noqa: ANN401  a call
+    @contextmanager
+    def _noting(self, shard: str, swept: Swept) -> Iterator[None]:
+        """Go on with the others when a shard is down, and say so."""
         try:
-            do()
-        except Exception as error:  # noqa: BLE001  a shard that is down must not keep the others waiting
+            yield
+        except Exception as error:  # noqa: BLE001  whatever it is, the others are not to wait for it
             swept.unreachable.add(shard)
             at = colours.thread.now()
             publish(SweepFailed(name=self._name, at=at, shard=shard, cause=str(error)))

@@ -8,7 +8,7 @@ import contextvars
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -36,21 +36,13 @@ def on_each(
     """
     first = next(iter(connections.values()))
     if first.dialect.is_async:
-        return await_only(_on_loop(connections, call))
+        found: dict[str, T] = await_only(_on_loop(connections, call))
+        return found
+    if colours.thread.now() >= deadline():
+        raise DeadlineExceeded(TOO_LATE)
     if len(connections) == 1 or first.dialect.name == "sqlite":
-        return _in_turn(connections, call)
+        return {name: call(name, connection) for name, connection in connections.items()}
     return _Threads(connections, call).run()
-
-
-def _in_turn(
-    connections: Mapping[str, Connection], call: Callable[[str, Connection], T]
-) -> dict[str, T]:
-    found = {}
-    for name, connection in connections.items():
-        if colours.thread.now() >= deadline():
-            raise DeadlineExceeded(TOO_LATE)
-        found[name] = call(name, connection)
-    return found
 
 
 async def _on_loop(
@@ -84,7 +76,8 @@ class _Threads(Generic[T]):
 
     def run(self) -> dict[str, T]:
         for name in self._connections:
-            work = partial(contextvars.copy_context().run, self._work, name)
+            context = contextvars.copy_context()
+            work = partial(context.run, partial(self._work, name))
             if not _THREADS.hand_over(work):
                 work()  # so many threads are busy that it is as well done here
         try:
@@ -128,8 +121,8 @@ class _Threads(Generic[T]):
 
     def _end(self) -> None:
         """Cancel what still runs, and wait until no thread uses a connection any more."""
-        for name in self._busy():
-            _cancel(self._connections[name])
+        # Waited for: a cancellation that is late would end whatever the connection does next.
+        _together([partial(_cancel, self._connections[name]) for name in self._busy()])
         if self._wait(_GRACE):
             return
         for name in self._busy():
@@ -139,6 +132,23 @@ class _Threads(Generic[T]):
     def _wait(self, seconds: float) -> bool:
         # In a context of its own: the deadline may be what ended the call.
         return contextvars.Context().run(lambda: drive(self._last.park(seconds)))
+
+
+def _together(calls: Sequence[Callable[[], None]]) -> None:
+    """Run what takes no longer than the grace by itself, and wait for all of it."""
+    gate = threading.Semaphore(0)
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            call()
+        finally:
+            gate.release()
+
+    for call in calls:
+        if not _THREADS.hand_over(partial(run, call)):
+            run(call)
+    for _ in calls:
+        gate.acquire()
 
 
 def _cancel(connection: Connection) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from escala.databases.cluster import Cluster
 from escala.databases.pure.durability import SyncSettings
 from escala.databases.pure.topology import Sighting
+from escala.databases.pure.wal_position import without_header
 from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.runtime import colours, drive
 from escala.stores.postgres_link import PostgresLink
@@ -118,7 +119,7 @@ def _sighting(node: int, began: float, at: float, row: Sequence[bytes | None]) -
         system_id=int(system),
         in_recovery=recovery == b"1",
         timeline=int(timeline),
-        lsn=int(lsn),
+        lsn=int(lsn) if recovery == b"1" else without_header(int(lsn)),
         received=int(received),
         age=float(age) if age else None,
     )

@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import dialect
 from sqlalchemy.sql.selectable import Alias
 
 from escala.databases.pure.key_hash import postgres_function
-from escala.databases.shard_scopes import sources
+from escala.databases.shard_key import no_key
+from escala.databases.shard_scopes import sources, unbound_within
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 def only_owned(statement: Any, shard_map: ShardMap, shard: str, keys: ShardKeys) -> Any:  # noqa: ANN401  has a WHERE
     """Make the statement that leaves out what is on the shard without being its own.
 
-    It looks at the tables that the statement itself names in FROM or changes; a query within it
-    has to be for a key. A statement that is for one key needs none of this.
+    That is by the tables that the statement itself names in FROM or changes. A query within it
+    would need the same, so it has to be for a key, or for that of the query around it, else
+    `NoShardKey` is raised. A statement that is for one key needs none of this.
     """
     foreign = shard_map.foreign(shard)
     if not foreign:
         return statement
+    if (within := unbound_within(statement, keys)) is not None:
+        raise no_key(keys, [within], "while rows move in the queries within the statement too")
     for source in sources(statement):
         table = source.element if isinstance(source, Alias) else source
         if isinstance(table, Table) and table.fullname in keys.tables:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Table, and_, inspect, select
 from sqlalchemy.orm import Mapper
 
+from escala.databases.shard_inserts import many
 from escala.errors import ConfigError, NoShardKey
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 def everywhere(session: ShardedSession, state: ORMExecuteState, seen: Statement) -> Result[Any]:
     """Run a change of such a table on every shard; the answer is that of the first."""
-    from escala.databases.shard_routes import many
-
     if seen.sharded:
         raise NoShardKey(
             "ShardedSession: a change of a reference table is made on every shard alike, so it "

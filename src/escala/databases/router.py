@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from escala.databases.cluster import Cluster
 from escala.databases.node import Node
+from escala.databases.pure.wal_position import without_header
 from escala.databases.replicas import Pick, Replicas
 from escala.databases.seen import Seen
 from escala.databases.statement_kind import StatementKinds
@@ -72,7 +73,7 @@ class Router:
             return self.primary()
         floor = seen.floor(view)
         if floor is not None:
-            late = [node for node, _ in view.readable if view.nodes[node].lsn < floor]
+            late = floor and [node for node, _ in view.readable if view.nodes[node].lsn < floor]
             pick = self._replicas.pick(view, self.now(), {*skip, *late} if late else skip)
             if pick is not None:
                 return self._route(pick, view.nodes[pick.node].lsn)
@@ -98,7 +99,7 @@ class Router:
         """Ask the primary how far it is, so that what was seen there is known in bytes."""
         began = self.now()
         timeline = self._cluster.view.timeline
-        lsn = self.ask(self.primary().engine, _INSERTED)
+        lsn = without_header(self.ask(self.primary().engine, _INSERTED))
         seen.asked(began, lsn, timeline)
 
     def _route(self, pick: Pick, lsn: int) -> Route:

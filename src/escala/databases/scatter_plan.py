@@ -15,7 +15,8 @@ from escala.databases.pure.groups import Groups, Value
 from escala.databases.pure.merge import Merge, SortKey
 from escala.databases.pure.sql_value import both
 from escala.databases.scatter_expression import Aggregates, aggregated, refuse_window
-from escala.databases.scatter_tables import Placement, Tables, place, place_change, walk
+from escala.databases.scatter_place import place, place_change
+from escala.databases.scatter_tables import Placement, Tables, walk
 from escala.databases.scatter_values import Dialect, raw
 from escala.errors import CannotMerge
 
@@ -26,13 +27,15 @@ _PREFIX = "escala_"
 class ScatterPlan:
     """What each shard is sent, how many columns of its rows are the answer's, and the merge.
 
-    With `one_shard` any shard has the whole answer: only reference tables are read.
+    With `one_shard` any shard has the whole answer: only reference tables are read. `joined`
+    tells whether an entity may come in several rows.
     """
 
     statement: Select[Any]
     width: int
     merge: Merge
     one_shard: bool = False
+    joined: bool = False
 
 
 def plan(
@@ -89,7 +92,8 @@ class _Planner:
         names = [each.label(f"{_PREFIX}{at}") for at, each in enumerate(self.hidden)]
         if names:
             statement = statement.add_columns(*names)
-        return ScatterPlan(statement, len(self.columns), merge)
+        joined = len(self.placement.sources) > 1
+        return ScatterPlan(statement, len(self.columns), merge, joined=joined)
 
     # Rows that each shard can give as they are: sorted, and no more than the answer needs.
 

@@ -30,6 +30,7 @@ class Share:
         bind_arguments: dict[str, Any],
     ) -> None:
         self._session, self._bind_arguments = session, bind_arguments
+        self.uniqued = False  # whether rows were left out that eager loading has repeated
         self._state, self._parameters = orm_state(statement), None
         self._statement, self._options = statement, dict(options)
         if self._state is None:
@@ -62,7 +63,7 @@ class Share:
                 self._session, self._statement, {}, self._options, self._bind_arguments, answer
             )
             if result._unique_filter_state is not None:  # eager loading by a join repeats rows
-                result = result.unique()
+                result, self.uniqued = result.unique(), True
         return result.freeze()
 
 

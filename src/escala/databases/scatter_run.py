@@ -12,11 +12,12 @@ from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from escala.databases.in_parallel import on_each
-from escala.databases.scatter import without_budget
 from escala.databases.scatter_plan import check_change, plan
+from escala.databases.scatter_request import without_budget
 from escala.databases.scatter_rows import Share, result_of, tuples
 from escala.databases.scatter_tables import Tables
 from escala.databases.scatter_values import BYTE_ORDER, Dialect
+from escala.errors import CannotMerge
 
 Adapt: TypeAlias = Callable[[Any, str], Any]
 
@@ -72,6 +73,12 @@ def run_scatter(
     }
     answers = on_each(connections, lambda shard, connection: shares[shard].ask(connection))
     frozen = [shares[shard].rows(answers[shard]) for shard in connections]
+    cut = made.merge.offset or made.merge.limit is not None
+    if made.joined and cut and any(share.uniqued for share in shares.values()):
+        raise CannotMerge(
+            "LIMIT or OFFSET over a join counts rows, which joinedload() of a collection repeats: "
+            "load it by selectinload()"
+        )
     try:
         rows = list(made.merge.rows([tuples(each) for each in frozen]))
     except ZeroDivisionError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sqlalchemy.engine.default import StrCompileDialect
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.annotation import _deep_deannotate
 from sqlalchemy.sql.base import CompileState
@@ -74,7 +75,11 @@ def final_froms(
     if state is not None:
         off = state.default_compile_options + {"_enable_eagerloads": False}
         statement = statement._set_compile_options(off)
-    made: Any = statement._compile_state_factory(statement, statement._default_compiler())
+    # A compiler that has compiled nothing yet: what stands in FROM is known before that.
+    dialect: Any = StrCompileDialect()
+    made: Any = statement._compile_state_factory(
+        statement, dialect.statement_compiler(dialect, None)
+    )
     froms: Sequence[FromClause] = made._get_display_froms(around, directly)
     return froms
 
@@ -123,6 +128,8 @@ def bare(expression: ClauseElement) -> ClauseElement:
 def alike(one: ClauseElement, other: ClauseElement) -> bool:
     """Tell whether two expressions are the same, the values in them too."""
     one, other = bare(one), bare(other)
+    if one.__visit_name__ != other.__visit_name__:
+        return False
     return one is other or _identity(one) == _identity(other)
 
 
@@ -149,12 +156,12 @@ def named(clause: ClauseElement, columns: Sequence[Output]) -> ClauseElement:
 
 def _by_name(name: str, columns: Sequence[Output]) -> ClauseElement:
     for column in columns:
-        inside: Any = column.expression
-        if column.entity and name in inside.columns:
-            found: ClauseElement = inside.columns[name]
-            return found
         if column.name == name and not column.entity:
             return column.expression
+    for column in columns:
+        for each in columns_of(column) if column.entity else ():
+            if getattr(each, "key", None) == name:
+                return each
     raise CannotMerge(f"ORDER BY or GROUP BY {name!r} is no column of the answer: name one")
 
 
@@ -216,10 +223,13 @@ def clauses(statement: Select[Any], parameters: Mapping[str, Any]) -> Clauses:
     )
 
 
+_DISTINCT_ON = "postgresql_distinct_on"
+
+
 def _distinct_on(statement: Select[Any]) -> Sequence[ColumnElement[Any]]:
     """Give its terms, said to `distinct()` or, since 2.1, by an extension."""
     extension: Any = getattr(statement, "_pre_columns_clause", None)
-    if getattr(extension, "__visit_name__", None) != "postgresql_distinct_on":
+    if getattr(extension, "__visit_name__", None) != _DISTINCT_ON:
         return statement._distinct_on
     return [bare(term) for term in extension._distinct_on]  # type: ignore[misc]
 
@@ -261,9 +271,9 @@ def refuse_unmergeable(statement: Select[Any]) -> None:
         or statement._suffixes
         or statement._statement_hints,
         "extensions of the syntax: leave them out": any(
-            getattr(statement, name, None) is not None for name in _EXTENSIONS
-        )
-        and not _distinct_on(statement        ),
+            extension is not None and extension.__visit_name__ != _DISTINCT_ON
+            for extension in (getattr(statement, name, None) for name in _EXTENSIONS)
+        ),
         "WITH: ask for it apart": statement._independent_ctes,
     }
     for what, there in found.items():

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 
 from escala.databases.pure.topology import View
+from escala.kernel.at_fork import begin_anew, free
+
+_lock = threading.RLock()  # for all of them: it is held for a moment, and seldom
 
 
 class Seen:
@@ -15,16 +18,15 @@ class Seen:
     transaction pays a query for it.
     """
 
-    __slots__ = ("_lock", "lsn", "since", "timeline")
+    __slots__ = ("lsn", "since", "timeline")
 
     def __init__(self, lsn: int = 0, timeline: int = 0) -> None:
         self.lsn, self.timeline = lsn, timeline
         self.since: float | None = None
-        self._lock = threading.Lock()
 
     def at_primary(self, moment: float) -> None:
         """A transaction at the primary is over."""
-        with self._lock:
+        with _lock:
             if self.since is None or moment > self.since:
                 self.since = moment
 
@@ -35,7 +37,7 @@ class Seen:
 
     def at_least(self, lsn: int, timeline: int) -> None:
         """Someone else has seen this much."""
-        with self._lock:
+        with _lock:
             self.lsn, self.timeline = max(self.lsn, lsn), max(self.timeline, timeline)
 
     def join(self, other: Seen) -> None:
@@ -47,7 +49,7 @@ class Seen:
     def asked(self, moment: float, lsn: int, timeline: int) -> None:
         """The primary was asked after `moment`: all before that is settled."""
         self.at_least(lsn, timeline)
-        with self._lock:
+        with _lock:
             if self.since is not None and self.since <= moment:
                 self.since = None
 
@@ -60,3 +62,6 @@ class Seen:
                 return None
             self.asked(since, lsn, view.timeline)
         return self.lsn if self.timeline <= view.timeline else None
+
+
+begin_anew(Seen, lambda _: free(_lock))

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Boolean, String, bindparam, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from escala.databases.shard_server import (
+    CONFLICT,
     NOT_INSTALLED,
     OTHER_EPOCH,
     OTHER_SHARD,
@@ -29,11 +30,23 @@ _ENTER = text("SELECT escala.enter(:name, :epoch, :writes)").bindparams(
 
 
 class OtherEpoch(Exception):
-    """The shard has another epoch of the map, so the transaction did not get in."""
+    """The shard has another epoch of the map, so the transaction did not get in.
+
+    `conflict` is the error of a transaction with a snapshot from before the row changed.
+    """
+
+    def __init__(self, conflict: DBAPIError | None = None) -> None:
+        super().__init__()
+        self.conflict = conflict
 
 
 def enter(connection: Connection, name: str, epoch: int, *, writes: bool) -> None:
     """Begin on the shard, or raise `OtherEpoch`. `ConfigError` when it is no shard, or another."""
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        raise ConfigError(
+            f"ShardedSession: {name}: AUTOCOMMIT ends the transaction after each statement, and "
+            "with it what keeps writers and moves apart; expected another isolation level"
+        )
     try:
         if connection.dialect.name != "sqlite":
             connection.execute(_ENTER, {"name": name, "epoch": epoch, "writes": writes})
@@ -78,8 +91,8 @@ def leave(connection: Connection) -> None:
 def _meant(error: DBAPIError, name: str) -> Exception:
     """What an error of the first statement says."""
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    if state == OTHER_EPOCH:
-        return OtherEpoch()
+    if state in {OTHER_EPOCH, CONFLICT}:
+        return OtherEpoch(error if state == CONFLICT else None)
     if state == OTHER_SHARD:
         return _another(name, str(error.orig))
     missing = isinstance(error, OperationalError) and "no such table" in str(error.orig)

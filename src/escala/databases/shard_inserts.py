@@ -1,4 +1,4 @@
-"""Rows to insert, each on the shard of its key."""
+"""Many rows in one call, each written on the shard of its key."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from escala.databases.shard_internals import from_shard
 from escala.databases.shard_key import attribute_names
+from escala.errors import NoShardKey
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -24,8 +25,6 @@ def insert(session: ShardedSession, state: ORMExecuteState, table: Table) -> Res
 
     Rows in `values([...])` are one statement, so they have to be of one shard.
     """
-    from escala.databases.shard_routes import many
-
     rows, separate = _rows(state)
     given: Any = state.parameters
     mapper = state.bind_mapper
@@ -62,11 +61,28 @@ def insert(session: ShardedSession, state: ORMExecuteState, table: Table) -> Res
     return _joined(results, list(placed.values()), state)
 
 
+def many(
+    session: ShardedSession,
+    state: ORMExecuteState,
+    shard: str,
+    statement: Any = None,  # noqa: ANN401  the state's, or one made of it
+) -> Result[Any]:
+    """Write many rows on one shard; what is pending goes first, each to its own shard."""
+    if session.autoflush:
+        session.flush()
+    with session.only(shard):
+        return state.invoke_statement(
+            statement,
+            bind_arguments={"shard": shard},
+            execution_options={"autoflush": False},
+        )
+
+
 def by_primary_key(session: ShardedSession, state: ORMExecuteState) -> list[Any]:
     """The keys of rows that are updated by their primary keys, none when that lacks the key."""
     statement, given = cast("Any", state.statement), cast("Any", state.parameters)
-    table = statement.table
-    if statement.whereclause is not None or table.fullname not in session.shards.keys.tables:
+    table, keyed = statement.table, session.shards.keys.tables
+    if statement.whereclause is not None or getattr(table, "fullname", "") not in keyed:
         return []
     columns = session.shards.keys.columns(table)
     if not all(column.primary_key for column in columns):
@@ -89,9 +105,7 @@ def _rows(state: ORMExecuteState) -> tuple[list[Mapping[Any, Any]], bool]:
     return [{**values, **row} for row in listed], isinstance(given, list)
 
 
-def _together(table: Table, placed: Mapping[str, object]) -> Exception:
-    from escala.errors import NoShardKey
-
+def _together(table: Table, placed: Mapping[str, object]) -> NoShardKey:
     return NoShardKey(
         f"ShardedSession: the rows for {table.fullname} in values([...]) belong to the shards "
         f"{', '.join(sorted(placed))}: give them to execute(insert(...), [...]), which splits them"

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Table
+from sqlalchemy import Table, TypeDecorator, Uuid
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter
 from sqlalchemy.sql.selectable import Select
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Row = Mapping[Any, Any]
 
 _ABSENT = object()
+_DIALECT = DefaultDialect()
 
 
 class Statement(NamedTuple):
@@ -110,6 +112,16 @@ class ShardKeys:
                 for column in self.columns(table)
             ),
         )
+
+    def given(self, tables: Collection[Table], key: Any) -> Any:  # noqa: ANN401  a key
+        """A key that was given by itself, for a statement on these tables."""
+        if not tables:
+            return key
+        table = min(tables, key=lambda each: each.fullname)
+        parts = key if isinstance(key, tuple) else (key,)
+        if len(parts) != len(self.columns(table)):
+            raise no_key(self, tables, f"found the key {key!r}")
+        return self._key(table, parts)
 
     def instance(self, table: Table, mapper: Mapper[Any], state: InstanceState[Any]) -> Any:  # noqa: ANN401
         """The key of an object that is to be inserted."""
@@ -223,10 +235,15 @@ def _value(column: Column[Any], value: Any) -> Any:  # noqa: ANN401  a value of 
             f"{place} is the shard key: expected a value, found none; one that the server or a "
             "default makes comes too late"
         )
-    expected = column.type.python_type
-    if expected is str and column.type.__visit_name__.lower() == "uuid" and isinstance(value, str):
-        return UUID(value)  # the server hashes it as what it is
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+    kind = column.type
+    while isinstance(kind, TypeDecorator):  # the server hashes what is sent
+        if type(kind).process_bind_param is not TypeDecorator.process_bind_param:
+            value = kind.process_bind_param(value, _DIALECT)
+        kind = kind.impl_instance
+    expected = kind.python_type
+    if isinstance(kind, Uuid) and type(value) is str:
+        return UUID(value)
+    if type(value) is not expected:  # True is no 1, and a datetime no date
         raise NoShardKey(
             f"{place}: expected a key of type {expected.__name__}, found {value!r}: of another "
             "type it would be on another shard"

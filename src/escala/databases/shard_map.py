@@ -10,7 +10,7 @@ from typing import Any, Self
 from escala.databases.pure.directory_rule import DirectoryRule
 from escala.databases.pure.geo_rule import GeoRule
 from escala.databases.pure.key_hash import postgres_function
-from escala.databases.pure.key_value import KeyValue, checked
+from escala.databases.pure.key_value import KeyValue, checked, hashable
 from escala.databases.pure.map_text import SavedMap, as_text, from_text
 from escala.databases.pure.one_shard import OneShard
 from escala.databases.pure.range_rule import RangeRule
@@ -130,7 +130,7 @@ class ShardMap:
     def shard(self, key: KeyValue) -> str:
         """The shard that owns this key. Raises `UnknownKey`."""
         if self._pins:
-            shard = self._pins.get(key)
+            shard = self._pins.get(hashable(key))
             if shard is not None:
                 return shard
         return self._rule.shard(key)

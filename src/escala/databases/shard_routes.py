@@ -9,10 +9,10 @@ from sqlalchemy import Table
 
 from escala.databases.owned_rows import only_owned
 from escala.databases.reference_rows import everywhere
-from escala.databases.scatter import budget, within_budget
+from escala.databases.scatter_request import budget, within_budget
 from escala.databases.scatter_run import run_scatter
 from escala.databases.scatter_tables import Tables
-from escala.databases.shard_inserts import by_primary_key, insert
+from escala.databases.shard_inserts import by_primary_key, insert, many
 from escala.databases.shard_internals import from_shard
 from escala.databases.shard_key import Statement, no_key
 from escala.databases.shard_scopes import Scopes, scopes
@@ -54,19 +54,8 @@ def route(session: ShardedSession, state: ORMExecuteState) -> Result[Any] | None
     if seen.sharded or not seen.reference:
         state.update_execution_options(**from_shard(shard, state))
     if _many(state):
-        return many(session, state, shard)
+        return many(session, state, shard, statement)
     return state.invoke_statement(statement, bind_arguments={"shard": shard})
-
-
-def many(session: ShardedSession, state: ORMExecuteState, shard: str) -> Result[Any]:
-    """Write many rows on one shard; what is pending goes first, each to its own shard."""
-    if session.autoflush:
-        session.flush()
-    with session.only(shard):
-        return state.invoke_statement(
-            bind_arguments={"shard": shard},
-            execution_options={"autoflush": False},
-        )
 
 
 def destination(
@@ -88,7 +77,8 @@ def destination(
     if found:
         return (lambda shard_map: _one(session, seen, shard_map, found)), True
     if key is not None:
-        return (lambda shard_map: _one(session, seen, shard_map, [key])), False
+        checked = keys.given(seen.sharded, key)
+        return (lambda shard_map: _one(session, seen, shard_map, [checked])), False
     if seen.reference and not seen.sharded:
         return session.any_shard, False
     raise no_key(keys, seen.sharded)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Table
-from sqlalchemy.sql import operators
+from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression
 from sqlalchemy.sql.selectable import Alias, Join, Select
 
@@ -43,6 +43,18 @@ def scopes(
         elif unbound is None and not _follows(query, keys):
             unbound = _sharded(query, keys)
     return Scopes(found, unbound)
+
+
+def unbound_within(statement: Any, keys: ShardKeys) -> Table | None:  # noqa: ANN401  any statement
+    """The table of a query within a statement that is for no key at all."""
+    for query in visitors.iterate(statement):
+        if not isinstance(query, Select) or query is statement:
+            continue
+        if not keys.where(query, None) and not _follows(query, keys):
+            table = _sharded(query, keys)
+            if table is not None:
+                return table
+    return None
 
 
 def sources(statement: Any) -> list[Any]:  # noqa: ANN401  a query, update or delete

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FENCE_LOCK = 111546413966433  # "escala" in ASCII; writers share it, a cutover takes it alone
 OTHER_EPOCH = "ES001"  # SQLSTATE: DETAIL has the shard's epoch
 OTHER_SHARD = "ES002"  # SQLSTATE: DETAIL has the shard's name
+CONFLICT = "40001"  # SQLSTATE: the row changed after the transaction's snapshot
 NOT_INSTALLED = frozenset({"3F000", "42883", "42P01"})  # no such schema, function, table
 
 # Under READ COMMITTED each statement of the function sees what was committed before it began, so
@@ -153,9 +154,10 @@ def renew(connection: Connection, shard_map: Versioned) -> bool:
 
 def read(connection: Connection) -> ShardRow:
     """What the shard says of itself. Raises `ConfigError` when nothing was installed there."""
-    rows = _run(connection, "SELECT name, epoch, map FROM {table}", {}).all()
+    place = table(connection)
+    rows = connection.exec_driver_sql(f"SELECT name, epoch, map FROM {place}").all()  # noqa: S608  one of two
     if not rows:
-        raise ConfigError(f"ShardedDatabase: {table(connection)} is empty; run `install()`")
+        raise ConfigError(f"ShardedDatabase: {place} is empty; run `install()`")
     return ShardRow._make(rows[0])
 
 

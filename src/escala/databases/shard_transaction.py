@@ -47,8 +47,8 @@ class ShardTransaction:
             try:
                 for shard in placed:
                     self._enter(shard, writes=writes)
-            except OtherEpoch:
-                self._catch_up(shard)
+            except OtherEpoch as refused:
+                self._catch_up(shard, refused)
             else:
                 self._ran = True
                 return placed
@@ -91,11 +91,11 @@ class ShardTransaction:
             self._decided = True
             self._shards.commit_together(self.written)
 
-    def _catch_up(self, shard: str) -> None:
+    def _catch_up(self, shard: str, refused: OtherEpoch) -> None:
         """Make the maps of the shard and of this transaction the same, or raise `MapOutdated`."""
         if shard in self._inside and self._ran:
             self._shards.behind = shard
-            raise self._outdated(shard)
+            raise refused.conflict or self._outdated(shard)
         if not self._ran:
             for other in self._inside:
                 leave(self._connect(other))
@@ -104,7 +104,8 @@ class ShardTransaction:
         row = settle(self._connect(shard), self.map)
         now, ours = colours.thread.now(), self.map.epoch
         name = self._shards.name
-        publish(MapRefused(name=name, at=now, shard=shard, epoch=row.epoch, ours=ours))
+        if row.epoch != ours:
+            publish(MapRefused(name=name, at=now, shard=shard, epoch=row.epoch, ours=ours))
         if row.epoch < ours:
             publish(MapInstalled(name=name, at=now, shard=shard, epoch=ours))
         elif row.epoch > ours:

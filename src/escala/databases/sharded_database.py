@@ -68,6 +68,8 @@ class ShardedDatabase:
                     f"ShardedDatabase: tables: {table}: expected a column for each of "
                     f"{', '.join(shard_map.key)}, found {', '.join(columns)}"
                 )
+        if engine_options.get("isolation_level") == "AUTOCOMMIT":
+            raise ConfigError("ShardedDatabase: isolation_level: expected one with transactions")
         self.name, self.two_phase, self._two_phase = name, two_phase, TwoPhase(name)
         self.behind: str | None = None  # a shard whose map is another one than ours
         self._places = {

@@ -81,12 +81,13 @@ class ShardedSession(Session):
     def connection(self, bind_arguments: Any = None, execution_options: Any = None) -> Connection:  # noqa: ANN401  as in `Session`
         """Give the connection to one shard, by the key of the session or a `shard` argument."""
         arguments = dict(bind_arguments or {})
-        if arguments.get("bind") is None:
-            self._options = execution_options
-            try:
-                arguments["shard"] = self.enter(self._placed(arguments.get("shard")), writes=True)
-            finally:
-                self._options = None
+        if arguments.get("bind") is not None:
+            return super().connection(arguments, execution_options)
+        self._options = execution_options
+        try:
+            arguments["shard"] = self.enter(self._placed(arguments.get("shard")), writes=True)
+        finally:
+            self._options = None
         return super().connection(bind_arguments=arguments)
 
     def connection_callable(
@@ -194,7 +195,7 @@ class ShardedSession(Session):
         table = keys.table_of(mapper)
         if table is None:
             return shard_map.shards[0]
-        if state.key is None:
+        if state.key is None or state.key[2] is None:
             return shard_map.shard(keys.instance(table, mapper, state))
         shard = str(state.key[2])
         key = keys.known(table, mapper, state)

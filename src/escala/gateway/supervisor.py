@@ -23,6 +23,7 @@ from escala.http.server import HttpServer
 from escala.kernel.runtime import wall
 
 _EVENTS = 1000
+_LOGGED = frozenset({"health", "outlier", "panic", "discovery", "breaker", "store"})
 _STABLE = 10.0  # seconds after which a worker's end is no longer taken for a failed start
 _SLOWEST_RESTART = 2.0
 
@@ -144,7 +145,7 @@ class Supervisor:
     def _on_event(self, worker: int, event: dict[str, Any]) -> None:
         self._seq += 1
         self._events.append({"seq": self._seq, "worker": worker, **event})
-        if event["type"] in ("health", "breaker", "store"):
+        if event["type"] in _LOGGED:
             detail = " ".join(f"{key}={value}" for key, value in event["detail"].items())
             self._tell(f"{event['type']}: {event['name']} {detail} (worker {worker})")
 

@@ -133,6 +133,15 @@ def test_a_call_without_a_key_goes_to_a_random_place() -> None:
     assert once == [other.pick(0.0) for _ in range(9)]
 
 
+def test_calls_without_a_key_reach_every_target_of_many() -> None:
+    choice, had = made([1] * 300, seed=5), set[int]()
+    for _ in range(6000):
+        picked = choice.pick(0.0)
+        choice.release(picked, 0.0)
+        had.add(picked)
+    assert len(had) == 300
+
+
 @pytest.mark.parametrize("draw", [0.0, 1 - 2**-53], ids=["least", "most"])
 def test_any_random_number_is_a_place(draw: float) -> None:
     ring = HashRing(["a"])

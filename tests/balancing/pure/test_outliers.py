@@ -92,6 +92,14 @@ def test_without_a_row_none_is_looked_for() -> None:
     assert machine.turn(10.0) == []
 
 
+def test_a_row_may_be_a_single_failure() -> None:
+    told = watching("abc", RULES._replace(in_a_row=1)).record("a", 1.0, ok=False)
+    assert told is not None
+    assert told.reason == "a call failed"
+    machine = watching("abc", RULES._replace(in_a_row=2))
+    assert [each.reason for each in calls(machine, "a", 0, 2)] == ["2 calls in a row failed"]
+
+
 def test_what_an_ejected_target_still_answers_counts_for_nothing() -> None:
     machine = watching("abcd")
     calls(machine, "a", 0, 3)
@@ -243,7 +251,7 @@ def test_all_that_fail_alike_stay() -> None:
 
 
 def test_the_worst_goes_first_where_not_all_may() -> None:
-    rates = {"a": (70, 30), "b": (50, 50), **dict.fromkeys("cdefghij", (100, 0))}
+    rates = {"a": (60, 40), "b": (50, 50), **dict.fromkeys("cdefghij", (100, 0))}
     machine = watching("".join(rates), RULES._replace(in_a_row=0, most=0.1))
     for name, (good, bad) in rates.items():
         calls(machine, name, good, bad)
@@ -301,9 +309,24 @@ def test_the_median_of_an_even_number_lies_between_the_middle_two() -> None:
     assert [each.name for each in timed({"a": 0.81, "b": 0.1, "c": 0.1, "d": 0.3})] == ["a"]
 
 
+def test_the_median_of_an_odd_number_is_the_middle_one() -> None:
+    assert timed({"a": 0.79, "b": 0.1, "c": 0.2}) == []
+    (told,) = timed({"a": 0.999, "b": 0.1, "c": 0.2})
+    assert told.reason == "its calls took 999 ms, the median is 200 ms"
+
+
+def test_who_fails_goes_before_who_is_slow() -> None:
+    machine = watching("abcd", RULES._replace(in_a_row=0, most=0.25))
+    calls(machine, "a", 100, took=9.0)
+    calls(machine, "b", 80, 20)
+    for name in "cd":
+        calls(machine, name, 100)
+    assert [each.name for each in machine.turn(10.0)] == ["b"]
+
+
 def test_seconds_are_told_as_such() -> None:
-    (told,) = timed({"a": 12.5, "b": 1.25, "c": 1.25})
-    assert told.reason == "its calls took 12.5 s, the median is 1.25 s"
+    (told,) = timed({"a": 12.5, "b": 1.0, "c": 1.0})
+    assert told.reason == "its calls took 12.5 s, the median is 1 s"
 
 
 def test_less_than_ten_milliseconds_are_chance() -> None:

@@ -60,8 +60,8 @@ def test_it_says_what_is_kept() -> None:
             "ANY 1 (n1, n2, n3)",
             "on",
             (
-                "a failover needs to see 3 of the standbys n1, n2, n3, and the database's URL leads "
-                f"to 2 of them: add the others to it, or {ADVICE}"
+                "a failover needs to see 3 of the standbys n1, n2, n3, and the database's URL "
+                f"leads to 2 of them: add the others to it, or {ADVICE}"
             ),
         ),
         (
@@ -94,6 +94,22 @@ def test_what_cannot_be_kept_and_what_to_set(names: str, commit: str, problem: s
     assert (found.keeps, found.problems, str(found)) == (False, (problem,), problem)
 
 
+@pytest.mark.parametrize("names", ["", "any any"])
+def test_where_nothing_is_kept_there_is_nothing_to_see(names: str) -> None:
+    found = judged(names)
+    assert (found.copies, found.among, found.needed) == (0, (), 0)
+
+
+def test_the_node_itself_is_left_out_in_any_case() -> None:
+    assert judged("ANY 1 (n0, n1, n2)", own="N0").among == ("n1", "n2")
+    assert judged("ANY 1 (N0, n1, n2)").needed == 2
+
+
+def test_problems_are_joined() -> None:
+    found = judged("", commit="off")
+    assert str(found) == "; ".join(found.problems)
+
+
 def test_every_problem_is_told() -> None:
     assert judged("", commit="off").problems == (
         "a commit is acknowledged before any disk has it: set synchronous_commit = on",
@@ -111,7 +127,7 @@ def test_standbys_of_one_name_cannot_be_told_apart() -> None:
 
 
 def test_without_standbys_there_is_one_to_add() -> None:
-    assert judge(SyncSettings("", "on"), ()).problems == (
+    assert judge(SyncSettings("", "on", "n0"), ()).problems == (
         "no standby has to have a commit: add a standby, and name it in synchronous_standby_names",
     )
 
@@ -156,6 +172,13 @@ def test_too_few_elect_no_one() -> None:
     assert elect([candidate(1, 5), candidate(2, 6)], among=["N1", "n2"], needed=2).winner
 
 
+def test_names_are_compared_in_any_case() -> None:
+    upper = Candidate(1, "N1", 1, 5)
+    assert elect([upper], among=["n1"], needed=1).winner == upper
+    assert "alone" in elect([upper], among=["n1", "n2", "n3"], needed=2).reason
+    assert "commits may be on n2, n3 alone" in elect([upper], among=["n1", "n3", "n2"], needed=2)[1]
+
+
 def test_who_is_not_among_them_may_have_the_most() -> None:
     found = elect([candidate(1, 5), candidate(9, 9)], among=["n1"], needed=1)
     assert found.winner == candidate(9, 9)
@@ -167,7 +190,7 @@ def test_no_acknowledged_commit_is_lost(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 5))
     copies = data.draw(st.integers(1, count))
     names = [f"n{number}" for number in range(count)]
-    settings = SyncSettings(f"ANY {copies} ({', '.join(names)})", "on")
+    settings = SyncSettings(f"ANY {copies} ({', '.join(names)})", "on", "")
     promise = judge(settings, names)
     assert promise.keeps
     has = [0] * count

@@ -67,6 +67,42 @@ def test_a_key_cools_at_half_of_what_makes_hot() -> None:
     assert turned.share == pytest.approx(0.2, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("cold", "at", "again"),
+    [(110, 2.5, True), (110, 2.49, False), (65, 2.5, False)],
+    ids=["cool", "not-looked-at-yet", "warm"],
+)
+def test_a_key_is_looked_at_four_times_in_a_half_life(cold: int, at: float, again: bool) -> None:
+    """Of 120 calls it has 8 %, less than half of what makes hot, and of 75 it has 13 %."""
+    hot = counts(imbalance=99)
+    for _ in range(10):
+        hot.add("acme", "s0", 0)
+    spread(hot, cold, 0)
+    turned = [each for _ in range(300) for each in hot.add("acme", "s0", at)]
+    assert [each.key for each in turned] == ["acme"] * again
+
+
+@pytest.mark.parametrize(
+    ("even", "again"), [(60, False), (240, True)], ids=["above-half-way", "below-half-way"]
+)
+def test_a_shard_cools_half_way_down_to_its_fair_share(even: int, again: bool) -> None:
+    hot = counts(share=1)
+    spread(hot, 75, 0, shards=3)
+    first = [hot.add(f"k{number}", "s3", 0) for number in range(46)]
+    assert first[:45] == [[]] * 45  # with 45 of 120 it has one and a half times its share
+    assert first[45] == [Turned(None, "s3", 46 / 121)]
+    spread(hot, even, 0)
+    turned = [each for number in range(200) for each in hot.add(f"m{number}", "s3", 2.5)]
+    assert [each.shard for each in turned] == ["s3"] * again
+
+
+def test_calls_of_long_ago_are_not_enough_calls() -> None:
+    hot = counts(imbalance=99)
+    hot.add("acme", "s0", 0)
+    assert [hot.add("acme", "s0", 10) for _ in range(9)] == [[]] * 9
+    assert len(hot.add("acme", "s0", 10)) == 1  # ten of now, and half of one
+
+
 def test_a_shard_is_hot_above_its_fair_share() -> None:
     hot = counts(share=1)
     spread(hot, 80, 0)

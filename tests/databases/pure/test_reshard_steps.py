@@ -62,7 +62,7 @@ def test_there_and_back_and_there_again() -> None:
     assert move.written is State.DONE
 
 
-@pytest.mark.parametrize("runs", range(5), ids=str)
+@pytest.mark.parametrize("runs", range(6), ids=str)
 def test_what_is_not_cut_over_can_be_aborted(runs: int) -> None:
     move = Move()
     if runs:

@@ -27,6 +27,17 @@ def test_a_key_that_is_new_takes_the_place_and_the_count_of_the_least() -> None:
     assert keys.top(2)[1].sure == 1
 
 
+def test_the_least_is_found_among_old_and_new_after_a_change_of_scale() -> None:
+    keys = SpaceSaving(2)
+    keys.add("a", 4)
+    keys.add("b", 5)
+    keys.scale(0.5)
+    keys.add("c", 1)  # in the place of "a", so it has 3
+    keys.add("d", 1)  # and "b" has 2.5
+    assert keys.top(2) == [Counted("d", 3.5, 2.5), Counted("c", 3, 2)]
+    assert keys.total == 6.5
+
+
 @given(st.integers(1, 8), CALLS)
 def test_what_the_paper_promises(capacity: int, calls: list[tuple[int, int]]) -> None:
     keys, true = SpaceSaving(capacity), Counter[int]()

@@ -54,8 +54,12 @@ def test_nothing_is_believed_before_a_majority_agrees() -> None:
     assert (view.primary, view.system_id, view.timeline, view.generation) == (None, None, 0, 0)
     assert {each.reason for each in view.nodes} == {"it was not seen yet"}
     assert {each.role for each in view.nodes} == {"unknown"}
+    unseen = NodeView("c", "unknown", False, "it was not seen yet", 0, 0, 0, None, None, WHOLE)
+    assert view.nodes[2] == unseen
     view = made.saw(primary())
     assert view.primary is None
+    assert view.nodes[0].received == 0
+    assert view.nodes[2] == unseen
     assert "no majority" in view.nodes[0].reason
     assert (view.nodes[0].role, view.system_id) == ("fenced", None)
     view = made.saw(standby(1))

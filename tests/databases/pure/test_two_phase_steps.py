@@ -12,6 +12,7 @@ NAMES = ["c", "a", "b"]
 def went(*answers: str) -> tuple[TwoPhaseSteps, list[Step]]:
     """Three shards; each step goes as it says, and all further ones well."""
     steps, seen = TwoPhaseSteps(NAMES), []
+    assert steps.outcome is None
     for answer in [*answers, *["ok"] * 20]:
         if (step := steps.step) is None:
             break

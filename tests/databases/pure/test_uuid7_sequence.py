@@ -32,6 +32,7 @@ def counted(made: int) -> tuple[int, int]:
 
 
 def test_within_a_millisecond_it_counts() -> None:
+    assert counted(Uuid7Sequence().take(0, 7, 0)) == (0, 7)
     sequence = Uuid7Sequence()
     assert counted(sequence.take(5, 70, 9)) == (5, 70)
     assert counted(sequence.take(5, 3, 1)) == (5, 71)

@@ -49,3 +49,7 @@ def test_the_wait_stays_in_its_bounds(most: int, looks: list[tuple[int, bool]]) 
         assert 0 <= wait <= most
         assert wait <= last or not caught_up
         last = wait
+
+
+def test_the_first_lag_is_one_that_does_not_shrink() -> None:
+    assert WriterThrottle().after(0.5, caught_up=False) == 1

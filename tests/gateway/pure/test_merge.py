@@ -17,6 +17,7 @@ from escala.gateway.pure.merge import merged
         (["a", "b"], "a"),
         ([{"x": 1}, {"x": 2, "y": 3}], {"x": 3, "y": 3}),
         ([{"weight": 2}, {"weight": 2}], {"weight": 2}),
+        ([{"priority": 1}, {"priority": 1}], {"priority": 1}),
         ([[1, 2], [3, 4]], [4, 6]),
         ([[], []], []),
         ([[1], [1, 2]], [1, 1, 2]),

@@ -132,7 +132,8 @@ class Outliers:
         record.in_a_row += 1
         if not 0 < self._rules.in_a_row <= record.in_a_row:
             return None
-        return self._eject(record, now, f"{record.in_a_row} calls in a row failed")
+        failed = f"{record.in_a_row} calls in a row" if record.in_a_row > 1 else "a call"
+        return self._eject(record, now, f"{failed} failed")
 
     def turn(self, now: float) -> list[Ejection]:
         """Bring back whose time is over, and judge the interval if it is."""

@@ -41,23 +41,17 @@ class WeightedRoundRobinChoice(Choice):
     def pick(self, now: float, skip: Collection[int] = (), key: str | bytes | None = None) -> int:
         """The target with the most credit, which pays."""
         del now, key
-        self._step += 1
-        if skip and (out := passed_over(skip, len(self._weights))):
-            return self._pick_outside(out)
-        if self._until[1] <= self._step:
-            self._replay(1)
-        index = self._winners[1]
-        self._add(index, -self._total)
-        return index
-
-    def _pick_outside(self, out: list[int]) -> int:
+        weights = self._weights
+        out = passed_over(skip, len(weights)) if skip else []
         for absent in out:
             self._add(absent, -_ABSENT)
-        self._replay(1)
+        self._step += 1
+        if len(weights) > 1:
+            self._replay(1)
         index = self._winners[1]
-        self._add(index, sum(self._weights[absent] for absent in out) - self._total)
+        self._add(index, sum([weights[absent] for absent in out]) - self._total)
         for absent in out:
-            self._add(absent, _ABSENT - self._weights[absent])
+            self._add(absent, _ABSENT - weights[absent])
         return index
 
     def _add(self, index: int, credit: int) -> None:

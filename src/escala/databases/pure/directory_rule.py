@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from escala.databases.pure.key_value import KeyValue, as_json, checked
+from escala.databases.pure.key_value import KeyValue, as_json, checked, hashable
 from escala.databases.pure.shard_rule import SavedDirectory, ShardRule, alike, shard_name
 from escala.databases.shard_move import ShardMove
 from escala.errors import ConfigError, UnknownKey
@@ -26,7 +26,7 @@ class DirectoryRule:
 
     def shard(self, key: KeyValue) -> str:
         """The shard that is listed, or the one that the other rule says."""
-        shard = self.entries.get(key)
+        shard = self.entries.get(hashable(key))
         if shard is not None:
             return shard
         if self.otherwise is None:

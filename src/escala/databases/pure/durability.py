@@ -22,7 +22,7 @@ class SyncSettings(NamedTuple):
     """`synchronous_standby_names`."""
     commit: str
     """`synchronous_commit`."""
-    own: str = ""
+    own: str
     """`cluster_name`: a list may name the node itself, so that it can be the same on all."""
 
 
@@ -57,9 +57,9 @@ class Durability(NamedTuple):
 def judge(settings: SyncSettings, standbys: Sequence[str]) -> Durability:
     """What these settings can keep; `standbys` are the names of those a failover can choose from.
 
-    >>> print(judge(SyncSettings("ANY 1 (n1, n2)", "on"), ["n1", "n2"]))
+    >>> print(judge(SyncSettings("ANY 1 (n1, n2)", "on", "n0"), ["n1", "n2"]))
     every acknowledged commit is on 1 of the standbys n1, n2; a failover needs to see 2 of them
-    >>> print(judge(SyncSettings("", "on"), ["n1", "n2"]))
+    >>> print(judge(SyncSettings("", "on", "n0"), ["n1", "n2"]))
     no standby has to have a commit: set synchronous_standby_names = 'ANY 1 (n1, n2)'
     """
     own = settings.own.lower()
@@ -93,7 +93,7 @@ def judge(settings: SyncSettings, standbys: Sequence[str]) -> Durability:
             f"a failover needs to see {needed} of the standbys {listed}, and the database's URL "
             f"leads to {found} of them: add the others to it, or {advice}"
         )
-    return Durability(said.copies, among, max(needed, 0), tuple(problems))
+    return Durability(said.copies, among, needed, tuple(problems))
 
 
 def _advice(standbys: Sequence[str]) -> str:

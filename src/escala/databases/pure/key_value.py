@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,15 @@ def checked(key: object) -> KeyValue:
     if isinstance(key, tuple) and key and not any(isinstance(part, tuple) for part in key):
         return tuple(map(_value, key))
     return _value(key)
+
+
+def hashable(key: KeyValue) -> KeyValue:
+    """The key, if a table can be asked about it. Raises `UnknownKey`."""
+    try:
+        hash(key)
+    except TypeError:
+        return checked(key)
+    return key
 
 
 def as_json(key: KeyValue) -> Any:  # noqa: ANN401  what `from_json` reads
@@ -50,7 +59,15 @@ def from_json(found: Any) -> KeyValue:  # noqa: ANN401  what `as_json` wrote
 
 def as_bytes(key: KeyValue) -> bytes:
     """The bytes of a key for a hash that knows only bytes: of a number its digits."""
-    return key if isinstance(key, bytes) else str(key).encode()
+    if isinstance(key, bytes):
+        return key
+    if isinstance(key, str):
+        return key.encode()
+    if isinstance(key, int):
+        return b"%d" % key
+    if isinstance(key, datetime) and key.tzinfo is not None:
+        key = key.astimezone(UTC)  # one moment is one key, whatever the zone
+    return (key.isoformat() if isinstance(key, date) else str(key)).encode()
 
 
 _READ: dict[str, Callable[[str], Value]] = {

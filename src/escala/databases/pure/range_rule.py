@@ -72,11 +72,7 @@ class RangeRule:
                 raise ConfigError(
                     f"ShardMap: plan: the new map has no shard for keys from {low!r} to {high!r}"
                 )
-            spans = pairs.setdefault((source, target), [])
-            if spans and spans[-1][1] == low:
-                spans[-1] = (spans[-1][0], high)
-            else:
-                spans.append((low, high))
+            pairs.setdefault((source, target), []).append((low, high))
         for (source, target), spans in sorted(pairs.items()):
             yield ShardMove(source=source, target=target, ranges=tuple(spans))
 

@@ -15,6 +15,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.ASCII,
 )
 ANYONE = "*"
+_OPEN, _CLOSE, _COMMA = ("sign", "("), ("sign", ")"), ("sign", ",")
 
 
 class SynchronousNames(NamedTuple):
@@ -41,25 +42,27 @@ def read_names(text: str) -> SynchronousNames | None:
     if not text:
         return None
     words = _words(text)
-    first, count = True, 1
-    head = words[0]
-    if head in (("method", "any"), ("method", "first")):
-        first = head[1] == "first"
+    if not words:
+        raise _wrong(text)
+    kind, head = words[0]
+    copies = 1
+    if kind == "method":
         words = words[1:]
-    counted = first is False or head[0] == "method" or words[1:2] == [("sign", "(")]
-    if counted:
-        if len(words) < 2 or words[0][0] != "number" or words[1] != ("sign", "("):  # noqa: PLR2004
+    if kind == "method" or words[1:2] == [_OPEN]:
+        if [kind for kind, _ in words[:1]] != ["number"] or words[1:2] != [_OPEN]:
             raise _wrong(text)
-        count = int(words[0][1])
-        if words[-1] != ("sign", ")") or count == 0:
+        copies = int(words[0][1])
+        if words[-1] != _CLOSE or copies == 0:
             raise _wrong(text)
         words = words[2:-1]
     names, commas = words[::2], words[1::2]
     if len(names) != len(commas) + 1 or any(kind not in {"name", "number"} for kind, _ in names):
         raise _wrong(text)
-    if any(word != ("sign", ",") for word in commas):
+    if any(word != _COMMA for word in commas):
         raise _wrong(text)
-    return SynchronousNames(first, count, tuple(name for _, name in names))
+    return SynchronousNames(
+        (kind, head) != ("method", "any"), copies, tuple(name for _, name in names)
+    )
 
 
 def quoted(name: str) -> str:
@@ -74,14 +77,11 @@ def quoted(name: str) -> str:
 
 def _words(text: str) -> list[tuple[str, str]]:
     words: list[tuple[str, str]] = []
-    at = 0
-    while found := _TOKEN.match(text, at):
-        at = found.end()
-        kind, word = found.lastgroup, found.group(found.lastgroup or 0)
+    for found in _TOKEN.finditer(text):
+        kind = found.lastgroup
         if kind is None:
             break
-        if kind == "junk":
-            raise _wrong(text)
+        word = found[kind]
         if kind == "quoted":
             kind, word = "name", word[1:-1].replace('""', '"').lower()
         elif word == ANYONE:
@@ -90,8 +90,6 @@ def _words(text: str) -> list[tuple[str, str]]:
             word = word.lower()
             kind = "method" if word in {"any", "first"} else "name"
         words.append((kind, word))
-    if not words:
-        raise _wrong(text)
     return words
 
 

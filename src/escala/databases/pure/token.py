@@ -13,7 +13,6 @@ _VERSION = 1
 _BODY = Struct(">BQIQ")
 _SIGNATURE = 16
 _LENGTH = (_BODY.size + _SIGNATURE) * 4 // 3 + 1  # 37 bytes, without the padding
-_MOST = 2**64 - 1
 
 
 class Position(NamedTuple):

@@ -17,6 +17,7 @@ from escala.databases.shard_map import ShardMap
 from escala.errors import CannotReshard
 
 _TRIES, _BETWEEN = 10, 0.5
+_BEFORE = 0.7  # of the pause, at most, until the decision
 
 
 class Stale(CannotReshard):
@@ -77,7 +78,7 @@ def _decision(newest: ShardMap, pair: Pair, live: Stream) -> ShardMap:
 
 def _once(live: Stream, other: Stream, pair: Pair, decision: ShardMap, max_pause: float) -> None:
     owner, heir = live.publisher, live.subscriber
-    until = now() + max_pause
+    until = now() + max_pause * _BEFORE
     with fence(owner, max_pause):
         try:
             wait_for_all(live, until)

@@ -26,11 +26,14 @@ ORDER BY a.xact_start NULLS FIRST LIMIT 3
 
 
 _FOR_WRITERS = 0.4  # of the pause, at most, until the running transactions have ended
+_SILENCE = 0.6  # of the pause, at most, in which a coordinator says nothing
 _TRIES, _BETWEEN = 20, 0.5
-_OPEN = (
-    f"SELECT pg_advisory_unlock({FENCE_LOCK}); "
-    "RESET lock_timeout; RESET statement_timeout; RESET idle_session_timeout"
-)
+OPEN = f"""
+SELECT pg_advisory_unlock({FENCE_LOCK}) FROM pg_locks
+WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND objsubid = 1
+  AND classid::bigint = {FENCE_LOCK >> 32} AND objid::bigint = {FENCE_LOCK & 0xFFFFFFFF}
+"""  # noqa: S608  numbers of our own
+_OPEN = f"{OPEN}; RESET lock_timeout; RESET statement_timeout; RESET idle_session_timeout"
 
 
 class Held(CannotReshard):
@@ -41,9 +44,9 @@ class Held(CannotReshard):
 def fence(node: Node, max_pause: float) -> Iterator[None]:
     """Let the running write transactions end and no other begin; raises `Held` if they do not.
 
-    New ones wait from the first moment on. A coordinator that says nothing for `max_pause`
-    seconds (frozen, or cut off) loses its connection and with it the fence: the server sees to
-    it. So what is decided behind the fence has to be decided on this connection.
+    New ones wait from the first moment on. A coordinator that says nothing for 0.6 of `max_pause`
+    (frozen, or cut off) loses its connection and with it the fence: the server sees to it. So
+    what is decided behind the fence has to be decided on this connection.
     """
     _close(node, max(1, int(max_pause * 1000)))
     try:
@@ -59,7 +62,8 @@ def _close(node: Node, milliseconds: int) -> None:
     try:
         # One message, so one transaction: when the lock is not had, nothing is set either.
         node.rows(
-            f"SET idle_session_timeout = {milliseconds}; SET statement_timeout = {milliseconds}; "
+            f"SET idle_session_timeout = {max(1, int(milliseconds * _SILENCE))}; "
+            f"SET statement_timeout = {milliseconds}; "
             f"SET lock_timeout = {max(1, int(milliseconds * _FOR_WRITERS))}; "
             f"SELECT pg_advisory_lock({FENCE_LOCK})"
         )

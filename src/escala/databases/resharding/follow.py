@@ -13,7 +13,7 @@ from escala.databases.resharding.stream import Stream
 from escala.databases.resharding.waiting import now, pause
 from escala.errors import CannotReshard
 
-_LOOK = 0.02
+_SOON, _LOOK = 0.002, 0.02
 _OVERDUE = 0.5  # a barrier that takes longer says nothing more
 _ENOUGH = 3  # so many barriers in a row within the goal
 _MOST_FAILURES = 3
@@ -76,10 +76,12 @@ def _seconds_behind(stream: Stream) -> float:
     """How long a barrier takes; infinite when it is overdue."""
     barrier, sent = new_barrier(), now()
     post(stream, barrier)
+    look = _SOON
     while not arrived(stream, barrier):
         if now() - sent > _OVERDUE:
             return math.inf
-        pause(_LOOK / 10)
+        pause(look)
+        look = min(_LOOK, look * 1.5)
     return now() - sent
 
 

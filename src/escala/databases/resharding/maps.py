@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from escala.databases.resharding.node import Node
+from escala.databases.resharding.fence import OPEN
+from escala.databases.resharding.node import Node, literal
 from escala.databases.resharding.patience import patiently
 from escala.databases.shard_map import ShardMap
 from escala.errors import CannotReshard
@@ -27,16 +28,24 @@ def install(nodes: Iterable[Node], shard_map: ShardMap) -> None:
 
 
 def decide(node: Node, shard_map: ShardMap) -> bool:
-    """Make this the map, at the shard whose writers are fenced off: from here on it holds.
+    """Make this the map, at the shard whose writers are fenced off, and let them in again.
 
-    One statement by itself, so there is no open transaction in which one could be cut off. False
-    when the map there is not the one that this one was made of.
+    From here on it holds. All of it is one message, so that writers wait for no one but their
+    server. False when the map there is not the one that this one was made of.
     """
-    answer = node.rows(
-        "UPDATE escala.shard SET epoch = %s, map = %s WHERE epoch = %s RETURNING epoch",
-        (shard_map.epoch, shard_map.to_json(), shard_map.epoch - 1),
-    )
-    return bool(answer)
+    import psycopg
+
+    try:
+        node.rows(
+            f"BEGIN; UPDATE escala.shard SET epoch = {shard_map.epoch}, "  # noqa: S608  our own
+            f"map = {literal(shard_map.to_json())} WHERE epoch = {shard_map.epoch - 1}; "
+            f"COMMIT; {OPEN}"
+        )
+    except psycopg.Error:
+        if not node.connection.broken:
+            node.rows("ROLLBACK")
+        raise
+    return _map(node) == shard_map
 
 
 def _map(node: Node) -> ShardMap:
