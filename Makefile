@@ -14,7 +14,7 @@ help:
 	@echo "make test      lint, types, import contracts, docs, all tests"
 	@echo "make lint      style; 'make types', 'make contracts', 'make pytest' run one check alone (ARGS=)"
 	@echo "make sqlalchemy20   the tests of databases on SQLAlchemy 2.0"
-	@echo "make crash     SIGKILL at a thousand random points, and a Redis that fails for a minute (POINTS= SECONDS=)"
+	@echo "make crash     SIGKILL at a thousand random points, failovers, reshards (POINTS= SECONDS= RUNS=); long"
 	@echo "make bench     measure Escala and its peers side by side (NAME= for one)"
 	@echo "make docs      build the documentation into site/"
 	@echo "make plots     draw the catalogue's pictures (NAME= for those of one page)"
@@ -61,6 +61,8 @@ crash:
 		$(VENV)/bin/python -m pytest tests/crash/test_write_behind_killed.py \
 		tests/crash/test_cache_connection_killed.py $(ARGS)
 	ESCALA_FAILOVER_RUNS=$(or $(RUNS),20) $(VENV)/bin/python -m pytest tests/crash/test_failover.py $(ARGS)
+	ESCALA_REPLICA_PAIRS=2000 ESCALA_REPLICA_TRANSACTIONS=1500 \
+		$(VENV)/bin/python -m pytest tests/live/test_database_replicas.py $(ARGS)
 	ESCALA_RESHARD_POINTS=all $(VENV)/bin/python -m pytest tests/crash/test_reshard_killed.py --timeout 1800 $(ARGS)
 
 docs:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 
 from escala.balancing import LeastConnections, RoundRobin
 from escala.databases.cluster import Cluster, PrimaryChanged, ReplicaChanged
@@ -103,7 +104,9 @@ def test_changes_are_told() -> None:
 def test_a_forked_child_has_no_transactions() -> None:
     made, view = replicas(RoundRobin()), cluster().view
     made.pick(view, 0.0)
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        child = os.fork()
     if child == 0:
         code = 1
         try:

@@ -104,6 +104,10 @@ class TestSlots:
         for key in SAMPLE:
             assert (old.shard(key) != new.shard(key)) == (old.slot(key) in slots)
 
+    def test_the_least_that_makes_a_map(self) -> None:
+        assert slot_map(["a"], slots=1).shard("x") == "a"
+        assert slot_map(["a", "b"], slots=2).owners == ("a", "b")
+
     def test_an_unchanged_map_moves_nothing(self) -> None:
         shards = slot_map()
         assert shards.plan(shards.with_shards(["s1", "s0"])) == []
@@ -141,8 +145,8 @@ class TestSlots:
             (lambda: slot_map([]), "at least one node"),
             (lambda: slot_map(["a", "a"]), "named twice"),
             (lambda: slot_map({"a": 0}), "weight of 'a'"),
-            (lambda: slot_map(slots=0), "from 1 to 65536"),
-            (lambda: slot_map(slots=131_072), "from 1 to 65536"),
+            (lambda: slot_map(slots=0), "ShardMap: slots: expected a whole number from 1 to 65536"),
+            (lambda: slot_map(slots=131_072), "slots: expected a whole number from 1 to 65536"),
             (lambda: slot_map(slots=48), "power of two"),
             (lambda: slot_map("abc", slots=2), "a list of names"),
             (lambda: slot_map([*"abc"], slots=2), "at most as many shards as slots, 2, found 3"),
@@ -168,6 +172,7 @@ class TestSlots:
         with pytest.raises(ConfigError) as error:
             build()
         assert says in str(error.value)
+        assert str(error.value).startswith("ShardMap: ")
 
 
 class TestPins:
@@ -277,6 +282,7 @@ class TestMoving:
         key = next(key for key in SAMPLE if old.shard(key) == "a")
         copying = old.with_moving(ShardMove(source="a", target="b", keys=(key,)))
         assert copying.foreign("b") == Rows((), (key,))
+        assert ShardMap.from_json(copying.to_json()).moving == copying.moving
         moved = copying.moved(copying.moving[0])
         assert moved.pins == {key: "b"}
         assert moved.shard(key) == "b"
@@ -448,7 +454,7 @@ class TestRange:
             ({"a": (0, 9)}, True, "found True"),
             ({"a": ("a", None)}, 5, "type text, found 5"),
             ({"a": (date(2026, 1, 1), None)}, LOCAL, "type date"),
-            ({"a": (LOCAL, None)}, LOCAL.replace(tzinfo=UTC), "type datetime"),
+            ({"a": (LOCAL, None)}, LOCAL.replace(tzinfo=UTC), "type datetime, found"),
         ],
         ids=["text-for-number", "bool", "number-for-text", "datetime-for-date", "zone"],
     )  # fmt: skip
@@ -483,6 +489,7 @@ class TestRange:
         with pytest.raises(ConfigError) as error:
             ShardMap.range(ranges, key="id")
         assert says in str(error.value)
+        assert str(error.value).startswith("ShardMap: ")
 
     def test_neighbours_of_one_shard_are_one_range(self) -> None:
         apart = ShardMap.range({"a": [(0, 5), (5, 9)], "b": (9, None)}, key="id")
@@ -601,6 +608,12 @@ class TestDirectory:
         old = ShardMap.directory({"x": "a", "y": "a", "z": "b"}, key="id")
         new = ShardMap.directory({"x": "b", "y": "b", "z": "b", "new": "a"}, key="id")
         assert old.plan(new) == [ShardMove(source="a", target="b", keys=("x", "y"))]
+        more = ShardMap.directory({"new": "b", "x": "b", "y": "a", "z": "b"}, key="id")
+        assert old.plan(more) == [ShardMove(source="a", target="b", keys=("x",))]
+        late = ShardMap.directory({"late": "a"}, key="id")
+        assert late.plan(ShardMap.directory({"first": "a", "late": "b"}, key="id")) == [
+            ShardMove(source="a", target="b", keys=("late",))
+        ]
         with pytest.raises(ConfigError, match="does not know the key 'x'"):
             old.plan(ShardMap.directory({"y": "a"}, key="id"))
 
@@ -612,7 +625,9 @@ class TestDirectory:
             ShardMove(source="small", target="a", keys=("y",)),
             ShardMove(source="small", target="large", share=1.0),
         ]
-        with pytest.raises(ConfigError, match="`otherwise`"):
+        with pytest.raises(
+            ConfigError, match=r"^ShardMap: plan: expected a map with `otherwise` too, found none$"
+        ):
             small.plan(ShardMap.directory({"x": "a"}, key="id"))
         with pytest.raises(ConfigError, match="expected a map of the kind directory"):
             small.plan(
@@ -622,7 +637,7 @@ class TestDirectory:
     @pytest.mark.parametrize(
         ("build", "says"),
         [
-            (lambda: ShardMap.directory({}, key="id"), "a key and its shard"),
+            (lambda: ShardMap.directory({}, key="id"), "^ShardMap: expected a key and its shard"),
             (lambda: ShardMap.directory({"x": ""}, key="id"), "name of a shard"),
             (lambda: ShardMap.directory({"x": "a"}, key="id", otherwise=""), "name of a shard"),
         ],
@@ -670,7 +685,10 @@ class TestGeo:
 
     def test_pins_come_first(self) -> None:
         world = ShardMap.geo({"eu": slot_map(["e0", "e1"]), "us": "u"}, key=("region", "tenant_id"))
-        assert world.pin(("eu", "acme"), "u").shard(("eu", "acme")) == "u"
+        pinned = world.pin(("eu", "acme"), "u").pin(("eu", LOCAL), "e1").pin("us", "e0")
+        for shards in (pinned, ShardMap.from_json(pinned.to_json())):
+            assert shards.shard(("eu", "acme")) == "u"
+            assert shards.pins == {("eu", "acme"): "u", ("eu", LOCAL): "e1", "us": "e0"}
 
     def test_a_plan_names_the_region(self) -> None:
         eu = slot_map(["e0", "e1"])
@@ -778,7 +796,10 @@ GOOD = json.loads(slot_map().pin("x", "s1").with_moving(SOME_SLOTS).to_json())
     ("change", "says"),
     [
         ({"format": "other"}, "expected the format 'escala.shard_map', found 'other'"),
-        ({"version": 2, "more": 1}, "expected version 1 of the format, found 2"),
+        (
+            {"version": 2, "more": 1},
+            "expected version 1 of the format, found 2: a newer Escala has written it",
+        ),
         ({"version": 0}, "found 0"),
         ({"epoch": 0}, "epoch: expected 1 or more, found 0"),
         ({"epoch": "1"}, "expected what to_json writes"),
@@ -793,7 +814,10 @@ GOOD = json.loads(slot_map().pin("x", "s1").with_moving(SOME_SLOTS).to_json())
         ({"rule": {**GOOD["rule"], "hash": "sha"}}, "found 'sha'"),
         ({"pins": [[{"bytes": "%"}, "s0"]]}, "expected what to_json writes"),
         ({"pins": [[{"bytes": "eA==", "uuid": "x"}, "s0"]]}, "expected what to_json writes"),
-        ({"pins": [[{"pickle": "x"}, "s0"]]}, "found 'pickle'"),
+        (
+            {"pins": [[{"pickle": "x"}, "s0"]]},
+            "expected one of bytes, uuid, date, datetime, found 'pickle'",
+        ),
         ({"pins": [[{"uuid": 7}, "s0"]]}, "found 'uuid'"),
         ({"pins": [[None, "s0"]]}, "expected a key"),
         ({"pins": [["x", ""]]}, "name of a shard"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,8 +27,8 @@ from escala.errors import ConfigError, NoHealthyBackend, NoPrimary, ReadOnlyTran
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
-PAIRS = int(os.environ.get("ESCALA_REPLICA_PAIRS", "150"))
-TRANSACTIONS = int(os.environ.get("ESCALA_REPLICA_TRANSACTIONS", "300"))
+PAIRS = int(os.environ.get("ESCALA_REPLICA_PAIRS", "500"))
+TRANSACTIONS = int(os.environ.get("ESCALA_REPLICA_TRANSACTIONS", "1005"))
 SECRET = "only the shop knows"
 NOTES = Table(
     "replica_notes", MetaData(), Column("id", Integer, primary_key=True), Column("body", Text)
@@ -268,7 +269,9 @@ def test_a_forked_child_goes_on_by_itself(cluster: PostgresCluster) -> None:
     with database(cluster) as db:
         with db.session() as session:
             session.scalar(PORT)
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            child = os.fork()
         if child == 0:
             code = 1
             try:
