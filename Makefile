@@ -63,6 +63,8 @@ crash:
 	ESCALA_FAILOVER_RUNS=$(or $(RUNS),20) $(VENV)/bin/python -m pytest tests/crash/test_failover.py $(ARGS)
 	ESCALA_REPLICA_PAIRS=2000 ESCALA_REPLICA_TRANSACTIONS=1500 \
 		$(VENV)/bin/python -m pytest tests/live/test_database_replicas.py $(ARGS)
+	ESCALA_TWO_PHASE_RUNS=200 ESCALA_SNOWFLAKES=1000000 \
+		$(VENV)/bin/python -m pytest tests/crash/test_two_phase*.py tests/live/test_snowflake*.py $(ARGS)
 	ESCALA_RESHARD_POINTS=all $(VENV)/bin/python -m pytest tests/crash/test_reshard_killed.py --timeout 1800 $(ARGS)
 
 docs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
 from tests.servers.shard_databases import shard_databases
 
-from escala.databases import InDoubtSweeper, ShardMap, TwoPhase, prepared
+from escala.databases import InDoubtSweeper, ShardMap, TwoPhase, prepared, sharded_database
 from escala.databases import decisions as decisions_of
 from escala.databases.pure.two_phase_steps import Do, Step
 from escala.databases.shard_server import install
@@ -403,3 +404,25 @@ def test_what_cannot_promise_is_refused_beforehand(engines: dict[str, Engine]) -
     lite = create_engine("sqlite://")
     with lite.connect() as connection, pytest.raises(ConfigError, match="found sqlite"):
         TwoPhase().check({"s9": connection})
+
+
+def test_an_open_sharded_database_ends_what_a_killed_router_has_left(
+    engines: dict[str, Engine], urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = functools.partial(InDoubtSweeper, grace=GRACE, every=0.05)
+    monkeypatch.setattr(sharded_database, "InDoubtSweeper", impatient)
+    with engines["s1"].connect() as connection:
+        connection.exec_driver_sql("INSERT INTO rows VALUES ('left')")
+        connection.exec_driver_sql("PREPARE TRANSACTION 'escala:s0:b1946ac92492d234:1'")
+        connection.commit()
+    shards = sharded_database.ShardedDatabase(
+        ShardMap.slots(NAMES, key="id"),
+        {name: url.format("psycopg") for name, url in urls.items()},
+        tables={"rows": "id"},
+    )
+    with shards:
+        until = time.monotonic() + 10
+        while one(engines["s1"], "SELECT count(*) FROM pg_prepared_xacts"):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    assert one(engines["s1"], "SELECT count(*) FROM rows") == 0

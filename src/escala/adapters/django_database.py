@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.conf import settings
+from django import conf  # not `settings` itself: doctest looks into what a module names
 from django.db import DatabaseError, connections
 from django.db import router as project
 from django.http import HttpRequest, HttpResponse
@@ -218,7 +218,7 @@ def _tell(answer: HttpResponse, token: str, request: HttpRequest) -> None:
         COOKIE,
         token,
         max_age=KEPT,
-        secure=request.is_secure() or settings.SESSION_COOKIE_SECURE,
+        secure=request.is_secure() or conf.settings.SESSION_COOKIE_SECURE,
         httponly=True,
         samesite="Lax",
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +12,7 @@ from escala.databases.commit_outcome import tell_unknown_commits
 from escala.databases.database import Database
 from escala.databases.database_url import node_urls
 from escala.databases.hot_keys import HotKeys
+from escala.databases.in_doubt import InDoubtSweeper
 from escala.databases.node import Node
 from escala.databases.shard_entry import look
 from escala.databases.shard_events import MapReloaded
@@ -41,7 +43,8 @@ class ShardedDatabase:
     - `reference`: tables that are the same on all shards. They are read on any of them and
       written on each.
     - `two_phase`: whether one transaction may write on several shards (PostgreSQL only; it wants
-      `max_prepared_transactions` > 0). Without it the second shard is refused.
+      `max_prepared_transactions` > 0). Without it the second shard is refused. With it a thread
+      looks, once it is open or has committed so, for what a killed process has left prepared.
     - `hot_keys` is told of every key that is asked for or written, and its shard.
     - Other options are those of `sqlalchemy.create_engine`, for each shard.
 
@@ -82,10 +85,14 @@ class ShardedDatabase:
         self._checked: set[str] = set()
         self._hot_keys = hot_keys
         self._map, self._lock, self._turn = shard_map, threading.RLock(), count()
+        self._sweeper: InDoubtSweeper | None = None
         begin_anew(self, ShardedDatabase._forked)
 
     def _forked(self) -> None:
         free(self._lock)
+        swept, self._sweeper = self._sweeper is not None, None  # its thread is the parent's
+        if swept:
+            self._sweep()
 
     @property
     def map(self) -> ShardMap:
@@ -140,24 +147,28 @@ class ShardedDatabase:
         return place.async_engine.sync_engine if asynchronous else place.engine
 
     def open(self) -> None:
-        """Open what is a `Database`; the others need nothing."""
+        """Open what is a `Database`, and begin to look for commits that no one will end."""
         for place in self._places.values():
             if isinstance(place, Database):
                 place.open()
+        self._sweep()
 
     async def aopen(self) -> None:
         """As `open`, in async code."""
         for place in self._places.values():
             if isinstance(place, Database):
                 await place.aopen()
+        self._sweep()
 
     def close(self) -> None:
         """Close the connections that no one uses; after async sessions, use `aclose`."""
+        self._end_sweeps()
         for place in self._places.values():
             place.close()
 
     async def aclose(self) -> None:
         """As `close`, for both colours."""
+        await asyncio.to_thread(self._end_sweeps)
         for place in self._places.values():
             await place.aclose()
 
@@ -237,7 +248,22 @@ class ShardedDatabase:
 
     def commit_together(self, connections: Mapping[str, Connection]) -> None:
         """Commit what one transaction has written on several shards: all of it, or nothing."""
+        self._sweep()
         self._two_phase.commit(connections)
+
+    def _sweep(self) -> None:
+        servers = [shard for shard in self._places if not self._sqlite(shard)]
+        with self._lock:
+            if self._sweeper is None and self.two_phase and len(servers) > 1:
+                engines = _Engines(self, servers)
+                self._sweeper = InDoubtSweeper(engines, name=f"{self.name}.in_doubt")
+                self._sweeper.start()
+
+    def _end_sweeps(self) -> None:
+        with self._lock:
+            sweeper, self._sweeper = self._sweeper, None
+        if sweeper is not None:
+            sweeper.close()
 
     def _sqlite(self, shard: str) -> bool:
         place = self._places[shard]
@@ -245,6 +271,24 @@ class ShardedDatabase:
 
     def _missing(self, shard_map: ShardMap) -> list[str]:
         return [shard for shard in shard_map.shards if shard not in self._places]
+
+
+class _Engines(Mapping[str, "Engine"]):
+    """The engines of the shards as they are now: a failover changes them."""
+
+    def __init__(self, shards: ShardedDatabase, names: Sequence[str]) -> None:
+        self._shards, self._names = shards, names
+
+    def __getitem__(self, shard: str) -> Engine:
+        if shard not in self._names:
+            raise KeyError(shard)
+        return self._shards.engine(shard)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _node(shard: str, url: str, options: Mapping[str, Any]) -> Node:
