@@ -208,8 +208,7 @@ def test_unknown_name_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
     assert stop.value.code == 2
     assert (
         "there are kernel, resilience, limiting, caching, hashing, balancing, databases, gateway, "
-        "endurance"
-        in capsys.readouterr().err
+        "endurance" in capsys.readouterr().err
     )
 
 

@@ -11,7 +11,7 @@ PICKS = 21
 
 def draw(figure: Figure) -> None:
     """Spread over the round it is less than a turn away; all its turns in a row are not."""
-    panel = figure.panel(x="picks", y="calls that the target of weight 5 has above its share")
+    panel = figure.panel(x="picks", y="calls above its share (weight 5)")
     choice = RoundRobinChoice([HEAVY, *LIGHT])
     spread = [choice.pick(0.0) == 0 for _ in range(PICKS)]
     total = HEAVY + sum(LIGHT)
