@@ -52,7 +52,7 @@ pytest:
 sqlalchemy20:
 	@sh tools/venv.sh $(VENV) test
 	@sh tools/beside.sh $(VENV) .sqlalchemy20 sqlalchemy20
-	PYTHONPATH=.sqlalchemy20 $(VENV)/bin/python -m pytest --numprocesses auto -q tests/databases $(ARGS)
+	ESCALA_QUESTIONS=100 PYTHONPATH=.sqlalchemy20 $(VENV)/bin/python -m pytest --numprocesses auto -q tests/databases $(ARGS)
 
 crash:
 	@sh tools/venv.sh $(VENV) test

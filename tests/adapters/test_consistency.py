@@ -13,13 +13,17 @@ from escala.adapters import AsgiConsistency, WsgiConsistency
 from escala.databases.consistency import scope
 from escala.databases.database import Database
 from escala.databases.seen import Seen
-from escala.errors import ConfigError
+from escala.errors import ConfigError, NoPrimary
 
 
 class Known(Database):
     """A database that no one has to ask how far it is."""
 
+    gone = False
+
     def token(self, seen: Seen) -> str:
+        if self.gone:
+            raise NoPrimary("gone")
         return f"{seen.lsn + 1}"
 
     async def atoken(self, seen: Seen) -> str:
@@ -33,7 +37,7 @@ Ask = Callable[..., httpx.Response]
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
+def database() -> Iterator[Known]:
     database = Known("postgresql://app@h1/shop", secret="of sixteen bytes")
     yield database
     database.close()
@@ -83,6 +87,13 @@ def test_what_may_write_sets_the_token(ask: Ask, method: str) -> None:
     assert (answer.headers["a"], answer.headers["escala-seen"]) == ("b", "42")
     cookie = "escala_seen=42; Max-Age=300; Path=/; HttpOnly; SameSite=Lax"
     assert answer.headers["set-cookie"] == cookie
+
+
+def test_an_answer_is_given_also_when_the_primary_is_gone(ask: Ask, database: Known) -> None:
+    database.gone = True
+    answer = ask("POST", escala_seen="41")
+    assert (answer.status_code, answer.headers["a"]) == (200, "b")
+    assert not {"set-cookie", "escala-seen"} & answer.headers.keys()
 
 
 def test_a_cookie_of_an_encrypted_connection_stays_there(ask: Ask) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.db.utils import ConnectionHandler
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
@@ -21,7 +21,7 @@ from escala.adapters.django_database import ConsistencyMiddleware, ReplicaRouter
 from escala.databases.database import Database
 from escala.databases.pure.topology import Sighting
 from escala.databases.seen import Seen
-from escala.errors import ConfigError
+from escala.errors import ConfigError, NoPrimary
 from escala.kernel.runtime import colours
 
 SYSTEM = 7
@@ -192,6 +192,17 @@ def test_a_node_that_the_database_does_not_have(database: Database) -> None:
         ReplicaRouter(database, {"h4:5432": "h4"})
 
 
+def test_a_database_that_is_not_open_is_told_as_django_tells_it(
+    router: ReplicaRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router, "database", Known("postgresql://app@h1/shop"))
+    engine = {"ENGINE": "escala.adapters.django_postgresql", "NAME": "shop"}
+    connection = ConnectionHandler({"default": engine})["default"]
+    with pytest.raises(OperationalError, match="it is not open: db") as refused:
+        connection.ensure_connection()
+    assert isinstance(refused.value, NoPrimary)
+
+
 def test_a_project_without_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(django_database, "project", SimpleNamespace(routers=[]))
     with pytest.raises(ConfigError, match="DATABASE_ROUTERS: expected a ReplicaRouter"):
@@ -219,6 +230,24 @@ def test_an_answer_to_a_write_sets_the_cookie(router: ReplicaRouter) -> None:
     assert served(ask.get("/")).content == b"default"
     assert served(ask.get("/", headers={"Escala-Seen": "1"})).content in {b"h2", b"h3"}
     assert reads(router, 1) == ["default"]  # the visit is over
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_an_answer_is_given_also_when_the_primary_is_gone(
+    router: ReplicaRouter, monkeypatch: pytest.MonkeyPatch, colour: str
+) -> None:
+    async def aview(_: HttpRequest) -> HttpResponse:
+        return HttpResponse("written")
+
+    def token(_: Seen) -> str:
+        raise NoPrimary("gone")
+
+    monkeypatch.setattr(router.database, "token", token)
+    if colour == "sync":
+        answer = ConsistencyMiddleware(lambda _: HttpResponse("written"))(RequestFactory().post(""))
+    else:
+        answer = asyncio.run(ConsistencyMiddleware(aview)(AsyncRequestFactory().post("")))
+    assert (answer.content, answer.cookies) == (b"written", {})
 
 
 def test_async_views(router: ReplicaRouter) -> None:

@@ -283,7 +283,7 @@ def test_a_file_lists_targets_line_by_line_or_in_yaml(name: str, text: str) -> N
         (
             "t",
             "a:1 heavy",
-            "t:1: expected words such as 'weight=2' after the address, found 'heavy'",
+            "t:1: expected words such as 'weight=2' after the address, each once; found 'heavy'",
         ),
         ("t", "a:1 wieght=2", "t:1: wieght: expected one of the fields"),
         ("t", b"\xff\xfe", "t: expected text in UTF-8"),

@@ -44,7 +44,8 @@ def test_no_write_reaches_the_old_timeline() -> None:
         under_way.execute(INSERT, {"number": -1})
         cluster.wait_caught_up()
         cluster.promote(new)  # by someone else, and the old one goes on as if nothing had happened
-        until(lambda: database.snapshot()["timeline"] == 2, "the new timeline is seen")
+        name = database.nodes[1].name
+        until(lambda: database.snapshot()["primary"] == name, "the new primary is seen")
         with pytest.raises(Fenced, match="nothing was committed"):
             under_way.commit()
         under_way.close()

@@ -125,6 +125,11 @@ def test_a_token_of_someone_else_is_none(db: Database, token: str) -> None:
         assert (seen._seen.lsn, seen._seen.since) == (0, None)
 
 
+def test_a_token_is_text(db: Database) -> None:
+    with pytest.raises(ConfigError, match="token: expected text, found bytes"):
+        db.consistency(b"x" * 50)  # type: ignore[arg-type]
+
+
 def test_without_a_secret_there_are_no_tokens(tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path / 'shop.db'}")
     with pytest.raises(ConfigError, match="secret: expected one to sign tokens with"):
@@ -147,11 +152,19 @@ def test_snapshot(db: Database) -> None:
 def test_a_postgresql_that_was_not_opened_has_no_primary() -> None:
     db = Database("postgresql://h1,h2/shop")
     assert repr(db) == "Database('h1:5432,h2:5432')"
-    with pytest.raises(NoPrimary, match="h1:5432: it was not seen yet; h2:5432: it was not seen"):
+    with pytest.raises(NoPrimary, match="it is not open: db"):
         _ = db.engine
     with pytest.raises(NoPrimary), db.session() as session:
         session.scalar(select(Note.body))
     assert db.snapshot()["primary"] is None
+
+
+def test_a_connection_for_reads_keeps_the_callers_options() -> None:
+    db = Database("postgresql://h1,h2/shop", connect_args={"options": "-c search_path=tea"})
+    said = db.nodes[0]._said(db.nodes[0].url.sync(read_only=True)[1])
+    assert said["connect_args"] == {
+        "options": "-c search_path=tea -c default_transaction_read_only=on"
+    }
 
 
 def test_a_token_of_another_system_counts_for_all_until_now() -> None:
@@ -174,9 +187,16 @@ def test_a_token_of_another_system_counts_for_all_until_now() -> None:
         ({"slow_start": -1}, "slow_start: expected a duration"),
         ({"policy": "fastest"}, "fastest"),
         ({"lag": 5}, "lag: expected a Lag"),
+        ({"policy": 3}, "policy: expected a balancer or its name, found 3"),
+        ({"secret": 5}, "secret: expected text or bytes, found int"),
+        ({"functions": [5]}, "functions: expected names"),
+        ({"creator": print}, "creator: expected none, since each node has connections of its own"),
+        ({"connect_args": 5}, "connect_args: expected a mapping, found 5"),
+        ({"quorum": 0}, "quorum: expected"),
+        ({"quorum": 2}, "quorum: expected at most 1 nodes, found 2"),
         ({"pool_sise": 5}, "the options of its engines \\(pool_sise\\): Invalid argument"),
     ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "why",
+    ids=lambda value: "-".join(map(str, *value.items())) if isinstance(value, dict) else "why",
 )
 def test_wrong_options(wrong: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigError, match=why):

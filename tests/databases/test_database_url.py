@@ -55,6 +55,10 @@ def test_sqlite_is_one_node() -> None:
         ("postgresql://h1,h2:x/shop", "expected a URL such as"),
         ("postgresql://h1,/shop", "expected a host"),
         ("postgresql:///shop", "expected a host"),
+        ("postgresql://app:a/b@h1,h2/shop", "in a password '@' as %40"),
+        ("postgresql://app:a@b@h1/shop", "in a password '@' as %40"),
+        ("postgresql://h1 ,h2/shop", "expected a host"),
+        ("postgresql://h1;h2/shop", "expected a host"),
         ("postgresql://h1,h2,h1:5432/shop", "the node h1:5432 is named twice"),
         ("postgresql://h1/shop?host=h2", "before the path"),
         ("postgresql://h1/shop?target_session_attrs=primary", "before the path"),
@@ -69,7 +73,9 @@ def test_what_is_no_url_of_a_database(url: str, why: str) -> None:
 
 
 def test_an_error_shows_no_password() -> None:
-    for url in ("postgresql://app:hush@h1:x/shop", "postgresql://app:hush@h1,:1/shop"):
-        with pytest.raises(ConfigError) as refused:
-            node_urls(url)
-        assert "hush" not in str(refused.value)
+    for who in ("app:hush", "app:@hush", "app:/hush", "app:hush/@", "app:hu,hush"):
+        for where in ("h1:x", "h1,:1", "h1,h2,h1"):
+            url = f"postgresql://{who}@{where}/shop"
+            with pytest.raises(ConfigError) as refused:
+                node_urls(url)
+            assert "hush" not in str(refused.value)

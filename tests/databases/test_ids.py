@@ -122,10 +122,11 @@ def test_threads_share_one() -> None:
         (lambda: Snowflake(node=1024), "from 0 to 1023, found 1024"),
         (lambda: Snowflake(node=True), "found True"),
         (lambda: Snowflake(node=1, epoch=EPOCH.replace(tzinfo=None)), "with its zone"),
+        (lambda: Snowflake(node=1, epoch="2025"), "with its zone"),  # type: ignore[arg-type]
         (lambda: Snowflake(node=1, epoch=datetime(2999, 1, 1, tzinfo=UTC)), "a time that has been"),
         (lambda: Snowflake(node=1, max_back="soon"), "max_back: expected a duration"),
     ],
-    ids=["small", "large", "bool", "naive", "future", "duration"],
+    ids=["small", "large", "bool", "naive", "text", "future", "duration"],
 )
 def test_bad_arguments(build: Callable[[], object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):

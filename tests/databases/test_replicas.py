@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import warnings
 
 from escala.balancing import LeastConnections, RoundRobin
 from escala.databases.cluster import Cluster, PrimaryChanged, ReplicaChanged
+from escala.databases.monitor import Monitor
 from escala.databases.pure.topology import Sighting, Topology
 from escala.databases.replicas import Replicas
 from escala.kernel.events import Event, subscribe
@@ -101,9 +103,38 @@ def test_changes_are_told() -> None:
     assert known.why().startswith("p: it writes timeline 1, and 2 has been seen; a: it is the")
 
 
+def test_a_database_that_is_closed_has_no_replicas_to_read() -> None:
+    known = cluster()
+    assert known.why().startswith("p: it is the primary; a: it is a replica")
+    known.unwatched(1.0)
+    assert (known.view.readable, known.view.primary) == ((), 0)
+    assert {node.reason for node in known.view.nodes} == {"the database was closed"}
+    assert known.why().startswith("it is not open: db.open()")
+    see(known, 1, at=2.0)
+    assert known.view.readable == ((1, 1),), "it comes back like any other"
+
+
+def test_a_monitor_that_is_stopped_by_who_hears_of_it() -> None:
+    known = cluster("p")
+    monitor = Monitor(known, ["postgresql://app@127.0.0.1:1/shop"], interval=0.01, patience=1)
+    ended = threading.Event()
+
+    def stop(*_: object) -> None:
+        monitor.stop()
+        ended.set()
+
+    known.failed = stop  # type: ignore[method-assign, assignment]
+    assert monitor.start() is True
+    assert ended.wait(5)
+    assert monitor.start() is True
+    assert monitor.start() is False
+    monitor.stop()
+
+
 def test_a_forked_child_has_no_transactions() -> None:
     made, view = replicas(RoundRobin()), cluster().view
-    made.pick(view, 0.0)
+    held = made.pick(view, 0.0)
+    assert held is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
         child = os.fork()
@@ -111,6 +142,7 @@ def test_a_forked_child_has_no_transactions() -> None:
         code = 1
         try:
             pick = made.pick(view, 0.0)
+            made.release(held, 1.0, None)  # by a session that the child got from its parent
             code = 0 if pick is not None and made.in_flight == {pick.node: 1} else 2
         finally:
             os._exit(code)

@@ -11,8 +11,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tests.databases.nodes import NOTES, WHO, Cloud, clouds, gone
 
+from escala.databases.seen import Seen
 from escala.databases.session_internals import forget_connections
-from escala.errors import NoHealthyBackend, NoPrimary, ReadOnlyTransaction
+from escala.errors import ConfigError, NoHealthyBackend, NoPrimary, ReadOnlyTransaction
 
 Make = Callable[..., Cloud]
 NAME = select(WHO.c.name)
@@ -123,6 +124,13 @@ def test_a_session_that_will_write_begins_at_the_primary(cloud: Cloud) -> None:
         assert session.get_bind() is cloud.nodes[0]._engine
 
 
+def test_a_session_has_no_engine_of_the_callers(cloud: Cloud) -> None:
+    engine = cloud.nodes[0]._engine
+    for options in ({"bind": engine}, {"binds": {Note: engine}}):
+        with pytest.raises(ConfigError, match="bind: expected none, since it finds its node"):
+            cloud.session(**options)
+
+
 def test_a_bind_that_is_named_is_used(cloud: Cloud) -> None:
     with cloud.session() as session:
         there = {"bind": cloud.nodes[2]._engine}
@@ -142,6 +150,28 @@ def test_a_write_after_a_read_is_refused(cloud: Cloud) -> None:
         assert session.scalar(NAME) == "b"
         with pytest.raises(ReadOnlyTransaction):
             session.execute(text("DELETE FROM notes"))
+
+
+def test_a_query_that_was_only_printed_is_no_read(cloud: Cloud) -> None:
+    with cloud.session() as session:
+        assert "notes" in str(session.query(Note))
+        session.add(Note(id=1))
+        session.commit()
+        assert sum(cloud.replicas.in_flight.values()) == 0
+        with session.begin_nested():
+            assert "notes" in str(session.query(Note))
+            session.execute(insert(NOTES).values(id=2))
+
+
+def test_a_session_that_is_dropped_gives_its_replica_back(cloud: Cloud) -> None:
+    session = cloud.session()
+    session.scalar(NAME)
+    assert sum(cloud.replicas.in_flight.values()) == 1
+    del session
+    gc.collect()
+    with cloud.session() as session:
+        session.scalar(NAME)
+        assert sum(cloud.replicas.in_flight.values()) == 1
 
 
 def test_a_write_after_a_read_may_move(make: Make) -> None:
@@ -219,11 +249,14 @@ def test_a_connection_that_breaks_later_is_the_callers(cloud: Cloud) -> None:
 
 
 class Refused(Exception):
-    sqlstate = "25006"
+    def __init__(self, state: str) -> None:
+        self.sqlstate = state
 
 
-def test_a_read_that_writes_after_all_is_sent_to_the_primary(cloud: Cloud) -> None:
-    fail(cloud, "a", lambda: OperationalError("x", {}, Refused("read-only")), on="execute")
+# it is read-only; unlogged tables and SERIALIZABLE; locks
+@pytest.mark.parametrize("state", ["25006", "0A000", "55000"])
+def test_what_a_replica_refuses_to_do_is_sent_to_the_primary(cloud: Cloud, state: str) -> None:
+    fail(cloud, "a", lambda: OperationalError("x", {}, Refused(state)), on="execute")
     with cloud.session() as session:
         assert session.scalar(NAME) == "p"
     assert cloud.suspected == []
@@ -318,6 +351,13 @@ def test_a_replica_that_dies_when_it_is_asked_how_far_it_is(cloud: Cloud) -> Non
         session._seen.at_least(99, 1)
         assert session.scalar(NAME) == "p"
     assert len(cloud.suspected) == 1
+
+
+def test_a_primary_that_does_not_say_how_far_it_is(cloud: Cloud) -> None:
+    cloud.nodes[0].dead = True
+    with pytest.raises(NoPrimary, match=r"cloud: the primary does not say how far it is: .*gone"):
+        cloud.router.written(Seen())
+    assert cloud.suspected == [0]
 
 
 def test_without_readable_replicas(make: Make) -> None:

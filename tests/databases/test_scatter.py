@@ -5,11 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, func, insert, inspect, select, update
+from sqlalchemy import (
+    Integer,
+    Numeric,
+    case,
+    cast,
+    create_engine,
+    delete,
+    func,
+    insert,
+    inspect,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session, joinedload, selectinload
 from tests.databases.books import REFERENCE, TABLES, TENANTS, Base, Country, Item, Order
 
@@ -142,6 +157,39 @@ def test_only_so_many_shards_may_be_asked(session: ShardedSession) -> None:
 def test_a_change_on_several_shards_needs_two_phases(session: ShardedSession) -> None:
     with pytest.raises(ConfigError, match="SQLite cannot commit them together"):
         session.execute(scatter(update(Order).values(qty=1), max_shards=3))
+
+
+def test_what_cannot_be_merged_is_told_before_a_shard_lets_it_in(session: ShardedSession) -> None:
+    for statement in (
+        text("SELECT 1"),
+        select(Order.id).with_for_update(),
+        select(func.random()).select_from(Order),
+        delete(Order).returning(Order.id),
+    ):
+        with pytest.raises(CannotMerge):
+            session.execute(scatter(statement, max_shards=3))
+    with pytest.raises(CannotMerge, match="one set of parameters"):
+        session.execute(scatter(select(Order.id), max_shards=3), [{"a": 1}, {"a": 2}])
+    assert not session.on_shards.inside
+
+
+def test_numbers_have_the_type_of_one_database(session: ShardedSession) -> None:
+    price = cast(Order.qty, Numeric(10, 2))
+    statement = select(
+        func.sum(Order.qty) / func.count(),
+        func.sum(price) / 4,
+        func.avg(price),
+        func.avg(Order.qty),
+    )
+    found = session.execute(scatter(statement, max_shards=3)).one()
+    assert found == (Decimal("1.5"), Decimal("4.5"), 1.5, 1.5)
+    assert [type(each) for each in found] == [Decimal, Decimal, float, float]
+
+
+def test_values_of_several_types_have_no_order(session: ShardedSession) -> None:
+    mixed = case((Order.qty == 1, literal("x", Integer)), else_=Order.qty)
+    with pytest.raises(CannotMerge):
+        session.execute(scatter(select(mixed).order_by(mixed), max_shards=3)).all()
 
 
 def test_rows_may_be_taken_in_parts(session: ShardedSession) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, column_property, registry, with_loader_criteria
 from tests.databases.books import REFERENCE, Country, Item, Order
 
 from escala.databases.pure.merge import SortKey
@@ -70,6 +70,24 @@ def sql(statement: Any, **parameters: Any) -> str:
     return " ".join(str(made.compile(compile_kwargs={"literal_binds": True})).split())
 
 
+ALL_ITEMS = select(func.max(Item.order_id)).scalar_subquery()
+OWN_ITEMS = (
+    select(func.count()).where(Item.tenant == Order.tenant).correlate(Order).scalar_subquery()
+)
+
+
+class Counted:
+    pass
+
+
+class CountedOwn:
+    pass
+
+
+for made, counts in ((Counted, ALL_ITEMS), (CountedOwn, OWN_ITEMS)):
+    registry().map_imperatively(
+        made, Order.__table__, properties={"count": column_property(counts)}
+    )
 other = aliased(Order)
 REFUSED: dict[str, tuple[Any, str]] = {
     "union": (union_all(select(Order.id), select(Order.id)), "parts of a union"),
@@ -173,6 +191,17 @@ REFUSED: dict[str, tuple[Any, str]] = {
         select(Order.qty).distinct().order_by(Order.city),
         "has to be selected",
     ),
+    "a function of another schema": (select(func.app.count(Order.id)), "app.count"),
+    "sets of groups": (
+        select(func.count()).select_from(Order).group_by(func.rollup(Order.city)),
+        "rollup",
+    ),
+    "groups of an aggregate": (select(Order.city).group_by(func.count(Order.id)), "a value of a"),
+    "an entity with a count of others": (select(Counted), "query around it"),
+    "criteria that look at all": (
+        select(Order).options(with_loader_criteria(Order, Order.id == ALL_ITEMS)),
+        "query around it",
+    ),
     "whole table among classes": (select(Order, Item.__table__).where(SAME), "name the columns"),
 }
 
@@ -185,6 +214,10 @@ def test_what_cannot_be_merged_is_refused_with_the_reason(name: str) -> None:
 
 
 ANSWERED: dict[str, Any] = {
+    "an entity with a count of its own": select(CountedOwn),
+    "the same by another name": select(aliased(CountedOwn)),
+    "criteria": select(Order).options(with_loader_criteria(Order, Order.id > 3)),
+    "the same function": select(func.pg_catalog.count(Order.id)),
     "joined by the key": select(Order.id).join(Item, SAME),
     "joined in WHERE": select(Order.id, Item.n).where(SAME),
     "a chain": select(Order.id).join(Item, SAME).join(other, other.tenant == Item.tenant),

@@ -151,6 +151,7 @@ class TestSlots:
             (lambda: slot_map("abc", slots=2), "a list of names"),
             (lambda: slot_map([*"abc"], slots=2), "at most as many shards as slots, 2, found 3"),
             (lambda: slot_map(by="md5"), "postgres, xxh3, redis"),
+            (lambda: slot_map(by=[]), "postgres, xxh3, redis"),  # type: ignore[arg-type]
             (lambda: slot_map(by="redis"), "redis has 16384"),
             (lambda: ShardMap.slots(["a"], key=""), "name of a column"),
             (lambda: ShardMap.slots(["a"], key=3), "name of a column"),  # type: ignore[arg-type]
@@ -165,8 +166,9 @@ class TestSlots:
             (lambda: slot_map().pin("x", "s1").with_shards(["s0"]), "is pinned to 's1'"),
         ],
         ids=[*("none", "twice", "weightless", "no-slots", "too-many-slots", "no-power", "text"),
-             *("few-slots", "hash", "redis", "no-key", "key-type", "no-columns", "two-columns"),
-             *("plan-hash", "plan-slots", "plan-key", "plan-kind", "pin", "unpin", "pinned")],
+             *("few-slots", "hash", "no-name", "redis", "no-key", "key-type", "no-columns"),
+             *("two-columns", "plan-hash", "plan-slots", "plan-key", "plan-kind", "pin"),
+             *("unpin", "pinned")],
     )  # fmt: skip
     def test_what_makes_no_map(self, build: Any, says: str) -> None:
         with pytest.raises(ConfigError) as error:
@@ -190,6 +192,17 @@ class TestPins:
         pinned = slot_map().pin("x", "s1")
         with pytest.raises(UnknownKey, match=r"found \['x'\]"):
             pinned.shard(["x"])  # type: ignore[arg-type]
+        with pytest.raises(UnknownKey, match=r"found \['x'\]"):
+            pinned.unpin(["x"])  # type: ignore[arg-type]
+
+    def test_a_key_is_no_other_that_python_takes_for_equal(self) -> None:
+        for key in (True, 1.0):
+            for shards in (
+                slot_map().pin(1, "s1"),
+                ShardMap.directory({1: "s1"}, key="id", otherwise="s0"),
+            ):
+                with pytest.raises(UnknownKey, match="expected a key"):
+                    shards.shard(key)  # type: ignore[arg-type]
 
     def test_to_pin_and_to_unpin_are_moves_of_that_key(self) -> None:
         old = slot_map(["a", "b"])
@@ -314,8 +327,8 @@ class TestMoving:
         [
             (ShardMove(source="s1", target="s2", slots=((0, 1),)), "slot 0 is not on 's1'"),
             (ShardMove(source="s0", target="s2", slots=((31, 32),)), "slot 32 is not on 's0'"),
-            (ShardMove(source="s1", target="s2", slots=((63, 64),)), "slot 64 is not on 's1'"),
-            (ShardMove(source="s1", target="s2", slots=((-1, -1),)), "slot -1 is not on 's1'"),
+            (ShardMove(source="s1", target="s2", slots=((63, 64),)), "no slots from 63 to 64"),
+            (ShardMove(source="s1", target="s2", slots=((-1, -1),)), "no slots from -1 to -1"),
             (ShardMove(source="s0", target="s0", slots=((0, 1),)), "of another shard"),
             (ShardMove(source="s0", target="s1"), "expected slots or keys"),
             (ShardMove(source="s0", target="s1", keys=(KEY_OF_S1,)), "is not on 's0'"),
@@ -466,6 +479,7 @@ class TestRange:
     @pytest.mark.parametrize(
         ("ranges", "says"),
         [
+            ([("a", (0, 10))], "a mapping of shards to their ranges"),
             ({}, "a range at least"),
             ({"a": []}, "a range at least"),
             ({"a": (0, 10), "b": (9, 20)}, "ranges of 'a' and 'b' overlap"),
@@ -481,8 +495,8 @@ class TestRange:
             ({"a": (1, 2, 3)}, "(from, to) for 'a'"),
             ({"": (1, 2)}, "name of a shard"),
         ],
-        ids=[*("none", "empty-list", "overlap", "behind-endless", "two-begins", "begin-inside"),
-             *("all", "empty", "backward", "mixed", "mixed-shards", "no-pair"),
+        ids=[*("list", "none", "empty-list", "overlap", "behind-endless", "two-begins"),
+             *("begin-inside", "all", "empty", "backward", "mixed", "mixed-shards", "no-pair"),
              *("triple", "unnamed")],
     )  # fmt: skip
     def test_what_makes_no_map(self, ranges: Any, says: str) -> None:
@@ -638,10 +652,11 @@ class TestDirectory:
         ("build", "says"),
         [
             (lambda: ShardMap.directory({}, key="id"), "^ShardMap: expected a key and its shard"),
+            (lambda: ShardMap.directory("x", key="id"), "a mapping of keys"),  # type: ignore[arg-type]
             (lambda: ShardMap.directory({"x": ""}, key="id"), "name of a shard"),
             (lambda: ShardMap.directory({"x": "a"}, key="id", otherwise=""), "name of a shard"),
         ],
-        ids=["none", "unnamed", "otherwise-unnamed"],
+        ids=["none", "text", "unnamed", "otherwise-unnamed"],
     )
     def test_what_makes_no_map(self, build: Any, says: str) -> None:
         with pytest.raises(ConfigError, match=says):
@@ -668,6 +683,10 @@ class TestGeo:
         world = ShardMap.geo({"eu": eu}, key=("region", "zone", "tenant_id"))
         assert world.shard(("eu", "west", "x")) == "w"
         assert world.shard(("eu", "east", "x")) == "e"
+
+    def test_no_parts_are_no_region(self) -> None:
+        with pytest.raises(UnknownKey):
+            ShardMap.geo({"eu": "eu0"}, key="region").shard(())
 
     def test_an_unknown_region_says_which_are_known(self) -> None:
         world = ShardMap.geo({"eu": "a", "us": "b"}, key="region")
@@ -716,6 +735,7 @@ class TestGeo:
         ("build", "says"),
         [
             (lambda: ShardMap.geo({}, key="r"), "a region at least"),
+            (lambda: ShardMap.geo(["a"], key="r"), "a mapping of regions"),  # type: ignore[arg-type]
             (lambda: ShardMap.geo({"": "a"}, key="r"), "name of a region"),
             (lambda: ShardMap.geo({7: "a"}, key="r"), "name of a region"),  # type: ignore[dict-item]
             (lambda: ShardMap.geo({"eu": ""}, key="r"), "name of a shard"),
@@ -727,7 +747,7 @@ class TestGeo:
             ),
             (lambda: ShardMap.geo({"e": "a"}, key="r").with_shards(["b"]), "by slots or by a"),
         ],
-        ids=["none", "unnamed", "number", "no-shard", "moving", "with-shards"],
+        ids=["none", "list", "unnamed", "number", "no-shard", "moving", "with-shards"],
     )  # fmt: skip
     def test_what_makes_no_map(self, build: Any, says: str) -> None:
         with pytest.raises(ConfigError, match=says):
@@ -801,7 +821,7 @@ GOOD = json.loads(slot_map().pin("x", "s1").with_moving(SOME_SLOTS).to_json())
             "expected version 1 of the format, found 2: a newer Escala has written it",
         ),
         ({"version": 0}, "found 0"),
-        ({"epoch": 0}, "epoch: expected 1 or more, found 0"),
+        ({"epoch": 0}, "epoch: expected a number from 1 to 4611686018427387904, found 0"),
         ({"epoch": "1"}, "expected what to_json writes"),
         ({"more": 1}, "unknown field `more`"),
         ({"key": []}, "name of a column"),
@@ -823,7 +843,12 @@ GOOD = json.loads(slot_map().pin("x", "s1").with_moving(SOME_SLOTS).to_json())
         ({"pins": [["x", ""]]}, "name of a shard"),
         ({"moving": [{**GOOD["moving"][0], "slots": [[3, 0]]}]}, "no slots from 3 to 0"),
         ({"moving": [{**GOOD["moving"][0], "slots": [[-1, 0]]}]}, "no slots from -1 to 0"),
-        ({"moving": [{**GOOD["moving"][0], "slots": [[0, 99]]}]}, "slot 32 is not on 's0'"),
+        ({"moving": [{**GOOD["moving"][0], "slots": [[0, 64]]}]}, "no slots from 0 to 64"),
+        ({"moving": [{**GOOD["moving"][0], "slots": [[0, 2**60]]}]}, "no slots from 0 to"),
+        ({"moving": [{**GOOD["moving"][0], "slots": [[0, 32]]}]}, "slot 32 is not on 's0'"),
+        ({"moving": [*GOOD["moving"], {**GOOD["moving"][0], "target": "s3"}]}, "one move only"),
+        ({"pins": [["x", "s0"], ["x", "s1"]]}, "pins: expected each key once"),
+        ({"epoch": 2**62 + 1}, "found 4611686018427387905"),
         ({"moving": [{**GOOD["moving"][0], "state": "done"}]}, "expected what to_json writes"),
         ({"moving": [{**GOOD["moving"][0], "state": "left over"}]}, "slot 0 is not on 's2'"),
         (
@@ -833,7 +858,7 @@ GOOD = json.loads(slot_map().pin("x", "s1").with_moving(SOME_SLOTS).to_json())
         ({"rule": {"kind": "hash", "ring": {"kind": "slot_map"}}}, "expected what to_json writes"),
         ({"rule": {"kind": "range", "ranges": [[0, 5, "a"], [4, 6, "b"]]}}, "overlap"),
     ],
-    ids=map(str, range(28)),
+    ids=map(str, range(33)),
 )
 def test_a_map_that_is_none_is_refused(change: dict[str, Any], says: str) -> None:
     assert ShardMap.from_json(json.dumps(GOOD)).epoch == 3

@@ -15,14 +15,17 @@ from sqlalchemy import (
     Column,
     Integer,
     Table,
+    bindparam,
     delete,
     func,
     insert,
     inspect,
+    literal,
     select,
     text,
     update,
 )
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -38,12 +41,14 @@ from tests.databases.shop import REFERENCE, TABLES, Base, Country, Customer, Lin
 
 from escala.databases.database import Database
 from escala.databases.hot_keys import HotKeys
+from escala.databases.scatter_request import scatter
 from escala.databases.shard_map import ShardMap
 from escala.databases.sharded_database import ShardedDatabase
 from escala.databases.sharded_session import ShardedSession
 from escala.errors import ConfigError, MapOutdated, NoShardKey, UnknownKey
 
 TABLE: Any = Order.__table__
+LINES: Any = Line.__table__
 MAP = ShardMap.directory({"ann": "s0", "bob": "s1", "cy": "s0", "dee": "s1"}, key="customer")
 
 
@@ -202,7 +207,17 @@ def test_a_get_needs_the_key(session: ShardedSession) -> None:
         ),
         pytest.param(update(Order).values(total=1), id="update"),
         pytest.param(delete(Order).where(Order.total == 1), id="delete"),
-        pytest.param(insert(Order).from_select(["id"], select(Line.order_id)), id="insert from"),
+        pytest.param(
+            insert(Order).from_select(["id", "customer"], select(Line.order_id, Line.customer)),
+            id="insert from",
+        ),
+        pytest.param(
+            select(Order.id).where(
+                Order.customer == "ann",
+                Order.id.in_(select(Line.order_id).where(Line.customer == aliased(Order).customer)),
+            ),
+            id="a query within, for the keys of its own",
+        ),
         pytest.param(text("SELECT 1"), id="text"),
     ],
 )
@@ -303,6 +318,120 @@ def test_a_shard_key_is_not_changed_in_place(shards: ShardedDatabase, session: A
     order.customer = "dee"  # of the same shard
     session.commit()
     assert rows(shards, "SELECT customer FROM orders") == {"s0": [("ann",)], "s1": [("dee",)]}
+
+
+BOB = TABLE.c.customer == "bob"
+NEW: Any = upsert(Order).values(id=2, customer="bob", total=5)
+
+
+@pytest.mark.parametrize(
+    ("change", "values"),
+    [
+        pytest.param(update(TABLE).where(BOB), {"customer": "ann"}, id="a value"),
+        pytest.param(
+            update(TABLE).where(TABLE.c.customer == bindparam("key")),
+            [{"key": "bob", "customer": "ann"}],
+            id="many values",
+        ),
+        pytest.param(update(Order).where(Order.customer == "bob"), {"customer": "ann"}, id="orm"),
+        pytest.param(update(Order), [{"id": 2, "customer": "ann"}], id="by primary key"),
+        pytest.param(
+            scatter(update(Order).where(Order.customer == "bob"), max_shards=2),
+            {"customer": "ann"},
+            id="scatter",
+        ),
+        pytest.param(
+            NEW.on_conflict_do_update(index_elements=["id"], set_={"customer": "ann"}),
+            None,
+            id="on conflict",
+        ),
+        pytest.param(
+            NEW.on_conflict_do_update(
+                index_elements=["id"], set_={"customer": Order.customer + "x"}
+            ),
+            None,
+            id="on conflict, computed",
+        ),
+        pytest.param(
+            insert(Order).from_select(
+                ["id", "customer"],
+                select(Order.id + 9, literal("ann")).where(Order.customer == "bob"),
+            ),
+            None,
+            id="from a query",
+        ),
+        pytest.param(
+            insert(Order).from_select(
+                ["id", "customer"],
+                select(Order.id + 9, Order.customer + "x").where(Order.customer == "bob"),
+            ),
+            None,
+            id="from a query, computed",
+        ),
+        pytest.param(
+            insert(Order).from_select(["id"], select(Order.id + 9).where(Order.customer == "bob")),
+            None,
+            id="from a query, without",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*on_conflict_do_update")
+def test_no_statement_puts_a_row_on_a_shard_that_is_not_its_own(
+    shards: ShardedDatabase, change: Any, values: Any
+) -> None:
+    with shards.session(key="bob") as session:
+        with pytest.raises(NoShardKey):
+            session.execute(change, values)
+        session.commit()
+    assert rows(shards, "SELECT id, customer FROM orders") == {
+        "s0": [(1, "ann")],
+        "s1": [(2, "bob")],
+    }
+
+
+def test_rows_may_come_of_a_query_and_meet_others(shards: ShardedDatabase, session: Any) -> None:
+    named = ["id", "customer", "total"]
+    mine = select(Order.id + 9, Order.customer, Order.total).where(Order.customer == "bob")
+    session.execute(insert(Order).from_select(named, mine))
+    made = select(literal(12), literal("dee"), func.length(Country.code))
+    session.execute(insert(Order).from_select(named, made))
+    session.execute(
+        NEW.on_conflict_do_update(index_elements=["id"], set_={**NEW.excluded, "customer": "bob"})
+    )
+    session.commit()
+    assert rows(shards, "SELECT id, customer, total FROM orders ORDER BY id")["s1"] == [
+        (2, "bob", 5),
+        (11, "bob", 20),
+        (12, "dee", 2),
+    ]
+
+
+def test_rows_may_be_without_names_and_none(shards: ShardedDatabase, session: Any) -> None:
+    session.execute(insert(TABLE).values([(21, "bob", 1), (22, "dee", 2)]))
+    session.execute(insert(TABLE).values((23, "bob", 3)))
+    session.commit()
+    assert rows(shards, "SELECT id FROM orders WHERE id > 20")["s1"] == [(21,), (22,), (23,)]
+    for insertion in (insert(Order), insert(TABLE)):
+        with pytest.raises(NoShardKey, match="expected a value, found none"):
+            session.execute(insertion, [])
+
+
+def test_many_rows_of_a_table_are_not_updated_by_a_primary_key(session: Any) -> None:
+    row = {"customer": "bob", "order_id": 2, "number": 1, "item": "one"}
+    with pytest.raises(NoShardKey):
+        session.execute(update(LINES), [row])  # would be all of its rows
+
+
+@pytest.mark.parametrize("many", ["insert", "update"])
+def test_the_older_ways_to_write_many_say_which_is_the_new_one(session: Any, many: str) -> None:
+    write = getattr(session, f"bulk_{many}_mappings")
+    with pytest.raises(ConfigError, match=r"execute\(insert\(…\), \[…\]\)"):
+        write(Order, [{"id": 2, "customer": "bob"}])
+
+
+def test_there_is_no_connection_to_an_unknown_shard(session: Any) -> None:
+    with pytest.raises(NoShardKey, match="there is no shard 's9'"):
+        session.connection(bind_arguments={"shard": "s9"})
 
 
 @pytest.mark.parametrize(
@@ -440,7 +569,7 @@ def test_an_object_whose_key_has_moved_is_not_written(
 
 def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s0.db"
-    cases: list[tuple[ShardMap, dict[str, str], dict[str, Any], str]] = [
+    cases: list[tuple[Any, Any, dict[str, Any], str]] = [
         (MAP, {"s0": url}, {}, "expected a URL for s1"),
         (MAP, {"s0": url, "s1": "mysql://h/d"}, {}, "expected a URL such as"),
         (MAP, {"s0": url, "s1": "postgresql://a,b/d"}, {}, "expected the URL of one server"),
@@ -452,6 +581,14 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
         ),
         (MAP, {"s0": url, "s1": url}, {"reference": ["orders"]}, "found it in both"),
         (MAP, {"s0": url, "s1": url}, {"reference": "orders"}, "reference: expected a list"),
+        (MAP, {"s0": url, "s1": url}, {"reference": None}, "reference: expected a list"),
+        (MAP, {"s0": url, "s1": url}, {"reference": [Country]}, "expected the name of a table"),
+        (MAP, {"s0": url, "s1": url}, {"tables": ["orders"]}, "a mapping of names to keys"),
+        (MAP, {"s0": url, "s1": url}, {"tables": {Order: "customer"}}, "the name of a table"),
+        (MAP, {"s0": url, "s1": url}, {"tables": {"t": ""}}, "t: expected the name of a column"),
+        (MAP, {"s0": url, "s1": url}, {"tables": {"t": None}}, "the name of a column, found None"),
+        ("slots", {"s0": url, "s1": url}, {}, "expected a ShardMap, found 'slots'"),
+        (MAP, [url], {}, "shards: expected a mapping"),
         (
             MAP,
             {"s0": url, "s1": url},

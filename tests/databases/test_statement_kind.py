@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    column,
     delete,
     exists,
     extract,
@@ -26,7 +27,9 @@ from sqlalchemy import (
     not_,
     null,
     or_,
+    quoted_name,
     select,
+    table,
     text,
     tuple_,
     union_all,
@@ -39,10 +42,14 @@ from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     aliased,
+    column_property,
     joinedload,
     mapped_column,
+    query_expression,
     relationship,
     selectinload,
+    with_expression,
+    with_loader_criteria,
 )
 from sqlalchemy.schema import ForeignKey
 from sqlalchemy.sql.expression import ColumnElement
@@ -69,6 +76,19 @@ class Note(Base):
     __tablename__ = "notes"
     id: Mapped[int] = mapped_column(primary_key=True)
     user: Mapped[int] = mapped_column(ForeignKey("users.id"))
+
+
+class Shouted(Base):
+    __tablename__ = "shouted"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    loud: Mapped[str] = column_property(func.upper("a"))
+    more: Mapped[int] = query_expression()
+
+
+class Numbered(Base):
+    __tablename__ = "numbered"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = column_property(func.nextval("numbers"))
 
 
 class Own(ColumnElement[int]):
@@ -137,6 +157,14 @@ READS: dict[str, Callable[[], Any]] = {
     "column_valued": lambda: select(func.unnest(T.c.name).column_valued("x")),
     "distinct_on": lambda: select(T).ext(postgresql.distinct_on(T.c.name)),
     "array": lambda: select(postgresql.array([T.c.id, 2])),
+    "narrowed": lambda: select(User).join(User.notes).with_only_columns(User.id),
+    "operator": lambda: select(T).where(T.c.id.op("@>")(1)),
+    "criteria": lambda: select(User).options(with_loader_criteria(User, User.name != "x")),
+    "criteria_lambda": lambda: select(User).options(
+        with_loader_criteria(User, lambda user: user.name != "x")
+    ),
+    "computed": lambda: select(Shouted),
+    "unquoted": lambda: select(column(quoted_name("id", quote=False))),
 }
 
 WRITES: dict[str, Callable[[], Any]] = {
@@ -176,6 +204,24 @@ WRITES: dict[str, Callable[[], Any]] = {
     "own_element": lambda: select(Own()),
     "values": lambda: select(values(T.c.id, name="v").data([(1,)])),
     "sample": lambda: select(T.tablesample(func.system(1))),
+    "narrowed_function": lambda: (
+        select(User).join(Note, Note.id == func.f(User.id)).with_only_columns(User.id)
+    ),
+    "operator_text": lambda: select(T).where(T.c.id.op("= nextval('numbers') +")(1)),
+    "criteria_function": lambda: select(User).options(
+        with_loader_criteria(User, func.f(User.id) == 1)
+    ),
+    "criteria_of_a_load": lambda: select(User).options(
+        selectinload(User.notes.and_(func.f(Note.id) == 1))
+    ),
+    "criteria_below": lambda: select(
+        select(User).options(with_loader_criteria(User, text("f()"))).subquery()
+    ),
+    "expression": lambda: select(Shouted).options(with_expression(Shouted.more, func.f())),
+    "computed_function": lambda: select(Numbered),
+    "computed_aliased": lambda: select(aliased(Numbered)),
+    "unquoted_text": lambda: select(column(quoted_name("nextval('numbers')", quote=False))),
+    "unquoted_table": lambda: select(table(quoted_name("my_rows()", quote=False))),
 }
 
 

@@ -258,6 +258,36 @@ def test_what_is_odd_is_told_as_well(tmp_path: Path) -> None:
     ]
 
 
+def test_a_key_that_no_one_looks_at_is_odd(tmp_path: Path) -> None:
+    path = tmp_path / "stack.yaml"
+    path.write_text(
+        "listen: 127.0.0.1:8080\n"
+        "upstreams: {shop: {targets: [a:1], hash_on: path}}\n"
+        "routes: [{path: /, upstream: shop}]\n"
+    )
+    told: list[Problem] = []
+    load_stack(path, {}, warn=told.append)
+    assert [str(problem).partition(": ")[2] for problem in told] == [
+        "upstreams.shop.hash_on: the balancer 'round_robin' looks at no key"
+    ]
+
+
+def test_weights_that_no_ring_can_hold_are_refused_by_the_file(tmp_path: Path) -> None:
+    text = (
+        "listen: 127.0.0.1:8080\n"
+        "upstreams:\n"
+        "  shop:\n"
+        "    targets: [a:1, {url: 'b:1', weight: 100000}]\n"
+        "    balance: consistent_hash\n"
+        "    hash_on: path\n"
+        "routes: [{path: /, upstream: shop}]\n"
+    )
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, text)
+    (told,) = refused.value.problems
+    assert "upstreams.shop.balance: expected vnodes times weights to be at most" in told
+
+
 def test_entries_are_values() -> None:
     one, other = BalancerEntry("peak_ewma"), BalancerEntry("peak_ewma", PeakEwma().options)
     assert one == other

@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, select, text
+from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, select, table, text
 from sqlalchemy.exc import DBAPIError
 from tests.servers.postgres_cluster import PostgresCluster, PostgresNode, until
 from tests.servers.postgres_server import postgres_server
@@ -370,8 +370,39 @@ def test_a_node_of_another_cluster_is_refused_at_once(cluster: PostgresCluster) 
 
 def test_without_a_majority_there_is_no_primary(cluster: PostgresCluster) -> None:
     url = f"postgresql://escala@127.0.0.1:{cluster.primary.port},127.0.0.1:1,127.0.0.1:2/postgres"
-    with pytest.raises(NoPrimary, match="no majority"):
+    with pytest.raises(NoPrimary, match=r"fewer than 2 of 3 .* Database\(quorum="):
         Database(url, wait="300ms", **QUICK).open()
+
+
+def test_fewer_nodes_are_enough_when_that_was_said(cluster: PostgresCluster) -> None:
+    url = f"postgresql://escala@127.0.0.1:{cluster.primary.port},127.0.0.1:1/postgres"
+    with pytest.raises(NoPrimary, match="fewer than 2 of 2"):
+        Database(url, wait="300ms", **QUICK).open()
+    db = Database(url, quorum=1, **QUICK)
+    with db, db.session() as session:
+        assert session.scalar(PORT) == cluster.primary.port
+
+
+def test_a_database_may_be_opened_again(cluster: PostgresCluster) -> None:
+    db = database(cluster)
+    with db:
+        db.open()
+        until(lambda: len(db.cluster.view.readable) == 2, "the replicas are known")
+    assert db.cluster.view.readable == (), "no one watches any more"
+    with db, db.session() as session:
+        assert session.scalar(PORT) in {node.port for node in cluster.nodes}
+
+
+def test_a_replica_without_the_data_of_an_unlogged_table_sends_its_readers_on(
+    cluster: PostgresCluster,
+) -> None:
+    cluster.primary.sql("CREATE UNLOGGED TABLE IF NOT EXISTS replica_unlogged (number int)")
+    cluster.wait_caught_up()
+    with database(cluster) as db, db.session() as session:
+        assert session.scalar(select(func.count()).select_from(table("replica_unlogged"))) == 0
+        assert session.scalar(PORT) == cluster.primary.port
+    with database(cluster, isolation_level="SERIALIZABLE") as db, db.session() as session:
+        assert session.scalar(PORT) == cluster.primary.port
 
 
 def test_reads_that_must_not_reach_the_primary_are_refused(cluster: PostgresCluster) -> None:

@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.servers.postgres_cluster import PostgresCluster, postgres_cluster
+from tests.servers.postgres_cluster import PostgresCluster, PostgresNode, postgres_cluster, until
 
 pytestmark = pytest.mark.xdist_group("failover")
 
@@ -74,6 +75,7 @@ def test_a_shop(cluster: PostgresCluster, shop: Shop) -> None:
 def who_has_written_sees_it(cluster: PostgresCluster, shop: Shop) -> None:
     ready = "sum(node['readable'] for node in database.snapshot()['nodes']) == 2"
     assert shop.ask(f"wait({ready!r})")
+    cluster.wait_caught_up()
     for node in cluster.replicas:
         node.pause_replay()
     names: list[str] = []
@@ -88,11 +90,34 @@ def who_has_written_sees_it(cluster: PostgresCluster, shop: Shop) -> None:
     for node in cluster.replicas:
         node.resume_replay()
     cluster.wait_caught_up()
-    found = [shop.ask(ask(view, "get")) for view in ("teas", "ateas") * 4]
+    found = []
+    for view in ("teas", "ateas") * 100:  # who was late comes back little by little
+        found.append(shop.ask(ask(view, "get")))
+        if {each["from"][0] for each in found} == {"n1", "n2"}:
+            break
     assert all(each["names"] == names for each in found)
     assert {each["from"][0] for each in found} == {"n1", "n2"}
     assert shop.ask("in_a_transaction()") == ["default"] * 4
     assert shop.ask("Tea.objects.order_by('id')[0]._state.db") == "default"  # in no visit
+
+
+def no_standby_has_it(primary: PostgresNode, shop: Shop) -> None:
+    """A commit that waits for a standby is cut short, by itself or with its connection."""
+    name = "synchronous_standby_names"
+    primary.sql(f"ALTER SYSTEM SET {name} = 'nobody'")
+    primary.reload()
+    until(lambda: primary.sql(f"SHOW {name}") == [("nobody",)], "the settings are read")
+    for how in ("pg_cancel_backend(pid)", "pg_terminate_backend(pid)"):
+        cuts = f"SELECT {how} FROM pg_stat_activity WHERE wait_event = 'SyncRep'"  # noqa: S608
+        for what in ("add('alone')", "Tea.objects.create(name='alone') and None"):
+            shop.say(what)
+            until(partial(primary.sql, cuts), "the commit waits")
+            assert shop.heard() == "CommitUnknownError", (how, what)
+            assert shop.ask("connection.close()") is None
+    assert shop.ask("Tea.objects.filter(name='alone').count()") == 4
+    primary.sql(f"ALTER SYSTEM RESET {name}")
+    primary.reload()
+    until(lambda: primary.sql(f"SHOW {name}") == [("",)], "the settings are read")
 
 
 def after_a_failover(cluster: PostgresCluster, shop: Shop) -> None:
@@ -107,6 +132,13 @@ def after_a_failover(cluster: PostgresCluster, shop: Shop) -> None:
     assert shop.ask(ask("teas", "post", name="three"))["names"][4:] == ["one", "two", "three"]
     assert old.sql("SELECT name FROM shop_tea OFFSET 4") == [("one",)]
     assert new.sql("SELECT name FROM shop_tea OFFSET 5") == [("two",), ("three",)]
+    new.sql(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE query LIKE '%shop_tea%' AND pid <> pg_backend_pid()"
+    )
+    assert shop.ask("Tea.objects.create(name='refused')") == "OperationalError"
+    assert shop.ask("connection.close()") is None
+    no_standby_has_it(new, shop)
     shop.say("begun_before('unknown')")
     assert shop.heard() == "begun"
     new.kill()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, func, select, table, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.servers.postgres_cluster import PostgresCluster, PostgresNode, until
@@ -110,10 +110,15 @@ def test_a_transaction_under_way_is_not_committed_on_an_old_primary(
         connection = engine.connect()
         transaction = connection.begin()
         connection.execute(INSERT)
+        alone = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        alone.execute(select(func.count()).select_from(table("outcome")))
         cluster.saw(Sighting(1, 1, 1, system, in_recovery=False, timeline=2, lsn=9))
         with pytest.raises(Fenced, match="nothing was committed"):
             transaction.commit()
         connection.close()
+        with pytest.raises(Fenced, match="nothing was committed"):
+            alone.execute(INSERT)
+        alone.close()
         assert postgres.primary.sql("SELECT count(*) FROM outcome") == [(1,)]
         with pytest.raises(Fenced, match="old primary"), engine.connect():
             pass  # the pool does not give its old connections any more
@@ -125,6 +130,32 @@ def server() -> Iterator[PostgresServer]:
     with postgres_server() as server:
         server.sql("CREATE TABLE outcome (number int)")
         yield server
+
+
+def alone_insert(port: int, meanwhile: Callable[[], None], _: str) -> None:
+    engine = create_engine(url(port), isolation_level="AUTOCOMMIT")
+    tell_unknown_commits(engine, "n0")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+            meanwhile()
+            connection.execute(INSERT)
+    finally:
+        engine.dispose()
+
+
+def async_alone_insert(port: int, meanwhile: Callable[[], None], driver: str) -> None:
+    async def insert() -> None:
+        engine = create_async_engine(url(port, driver), isolation_level="AUTOCOMMIT")
+        tell_unknown_commits(engine.sync_engine, "n0")
+        try:
+            async with engine.connect() as connection:
+                meanwhile()
+                await connection.execute(INSERT)
+        finally:
+            await engine.dispose()
+
+    asyncio.run(insert())
 
 
 def sync_insert(port: int, meanwhile: Callable[[], None], _: str) -> None:
@@ -158,6 +189,9 @@ COLOURS = pytest.mark.parametrize(
         pytest.param(sync_insert, "psycopg", id="sync-psycopg"),
         pytest.param(async_insert, "psycopg", id="async-psycopg"),
         pytest.param(async_insert, "asyncpg", id="async-asyncpg"),
+        pytest.param(alone_insert, "psycopg", id="autocommit-psycopg"),
+        pytest.param(async_alone_insert, "psycopg", id="async-autocommit-psycopg"),
+        pytest.param(async_alone_insert, "asyncpg", id="async-autocommit-asyncpg"),
     ],
 )
 Insert = Callable[[int, Callable[[], None], str], None]
@@ -210,6 +244,28 @@ def test_what_is_known_is_no_unknown_outcome(
     server.sql("TRUNCATE outcome")
     insert(server.port, lambda: None, driver)
     assert server.sql("SELECT count(*) FROM outcome") == [(1,)]
+
+
+def test_a_query_in_autocommit_has_no_outcome(server: PostgresServer) -> None:
+    with relayed(server.port) as relay:
+        engine = create_engine(url(relay.port), isolation_level="AUTOCOMMIT")
+        tell_unknown_commits(engine, "n0")
+        with engine.connect() as connection:
+            relay.cut()
+            with pytest.raises(OperationalError):
+                connection.execute(select(func.count()).select_from(table("outcome")))
+        engine.dispose()
+
+
+def test_a_server_that_stops_has_not_committed_in_autocommit(server: PostgresServer) -> None:
+    engine = create_engine(url(server.port), isolation_level="AUTOCOMMIT")
+    tell_unknown_commits(engine, "n0")
+    with engine.connect() as connection:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        server.sql("SELECT pg_terminate_backend(%s, 5000)", pid)
+        with pytest.raises(OperationalError, match="terminating connection"):
+            connection.execute(INSERT)
+    engine.dispose()
 
 
 def test_a_connection_that_breaks_before_the_commit(server: PostgresServer) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
@@ -17,6 +17,7 @@ from tests.servers.shard_databases import shard_databases
 
 from escala.databases import InDoubtSweeper, ShardMap, TwoPhase, prepared, sharded_database
 from escala.databases import decisions as decisions_of
+from escala.databases.commit_outcome import tell_unknown_commits
 from escala.databases.pure.two_phase_steps import Do, Step
 from escala.databases.shard_server import install
 from escala.databases.two_phase_events import DoubtSettled, LeftInDoubt, SweepFailed
@@ -119,8 +120,7 @@ class Opened:
 
 def killed(engines: Mapping[str, Engine], connections: Mapping[str, Connection], name: str) -> Any:
     """A call that ends the session of a connection, as a crash of its server would."""
-    driver: Any = connections[name].connection.driver_connection
-    pid = driver.info.backend_pid
+    pid = connections[name].exec_driver_sql("SELECT pg_backend_pid()").scalar()
     return lambda: one(engines[name], f"SELECT pg_terminate_backend({pid}, 5000)")
 
 
@@ -205,6 +205,39 @@ def test_a_connection_lost_before_the_decision(
                 connection.rollback()
     InDoubtSweeper(engines, grace=GRACE).sweep()
     assert present(engines) == everywhere(*["x"] * promised)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_a_connection_lost_while_it_promises_is_no_unknown_commit(
+    urls: dict[str, str], engines: dict[str, Engine], driver: str
+) -> None:
+    """The promise is asked for within a commit of the same connection, as a session does it."""
+
+    async def lose() -> None:
+        made = {name: create_async_engine(url.format(driver)) for name, url in urls.items()}
+        for name, engine in made.items():
+            tell_unknown_commits(engine.sync_engine, name)
+        try:
+            await greenlet_spawn(_lose_s1, engines, {n: e.sync_engine for n, e in made.items()})
+        finally:
+            for engine in made.values():
+                await engine.dispose()
+
+    asyncio.run(lose())
+    InDoubtSweeper(engines, grace=GRACE).sweep()
+    assert present(engines) == everywhere()
+
+
+def _lose_s1(engines: dict[str, Engine], made: dict[str, Engine]) -> None:
+    with Opened(made, "x") as connections:
+        then = killed(engines, connections, "s1")
+        two_phase = Stopped(Step(Do.PREPARE, "s1"), then)
+        event.listen(connections["s1"], "commit", lambda _: two_phase.commit(connections))
+        with pytest.raises(DBAPIError) as lost:
+            connections["s1"].commit()
+        assert not isinstance(lost.value, CommitUnknown)
+        for connection in connections.values():
+            connection.rollback()
 
 
 def test_a_shard_that_is_not_told_is_told_by_the_sweeper(engines: dict[str, Engine]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from escala.adapters.asgi import App, Message, Receive, Scope, Send
 from escala.adapters.seen_fields import HEADER, SAFE, cookie_in, set_cookie
+from escala.errors import Unavailable
 
 if TYPE_CHECKING:
     from escala.databases.database import Database
@@ -16,7 +18,8 @@ class AsgiConsistency:
 
     Each request is a block of `db.consistency`. After one whose method may write (all but GET,
     HEAD and OPTIONS) the answer sets the signed cookie `escala_seen`, and the same as the field
-    `Escala-Seen`, which a service passes on to the next. The database needs a `secret`.
+    `Escala-Seen`, which a service passes on to the next. The database needs a `secret`. Where the
+    primary is gone by then, the answer goes out without: it is no error of the request.
     """
 
     def __init__(self, app: App, database: Database) -> None:
@@ -35,12 +38,13 @@ class AsgiConsistency:
 
             async def tell(message: Message) -> None:
                 if message["type"] == "http.response.start" and not safe:
-                    told = await seen.atoken()
-                    more = [
-                        (HEADER.lower().encode(), told.encode()),
-                        (b"set-cookie", set_cookie(told, secure=secure).encode()),
-                    ]
-                    message = {**message, "headers": [*message.get("headers", ()), *more]}
+                    with suppress(Unavailable):
+                        told = await seen.atoken()
+                        more = [
+                            (HEADER.lower().encode(), told.encode()),
+                            (b"set-cookie", set_cookie(told, secure=secure).encode()),
+                        ]
+                        message = {**message, "headers": [*message.get("headers", ()), *more]}
                 await send(message)
 
             await self.app(scope, receive, tell)

@@ -52,7 +52,8 @@ class BalancedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     answer while the same `Request` is served (`with serving(Request()):`). The other way round,
     `BalancedTransport(shop, HttpxTransport(policy))`, the policy works on the target picked.
 
-    Raises httpx's own errors, and `NoHealthyBackend`. `ConfigError` for a key that is no function.
+    Raises httpx's own errors, and `NoHealthyBackend`. `ConfigError` for a key that is no function
+    and for a transport of the other colour.
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class BalancedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         if key is not None:
             check(key, "key", where="BalancedTransport")
         self.upstream = upstream
-        self._transports, self._key = BothTransports(transport, atransport), key
+        self._transports = BothTransports(transport, atransport, where="BalancedTransport")
+        self._key = key
         self._tried = WeakKeyDictionary[Request, set[Target]]()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

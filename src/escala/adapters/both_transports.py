@@ -6,13 +6,22 @@ import threading
 
 import httpx
 
+from escala.errors import ConfigError
+from escala.kernel.wrong_value import shown
+
 
 class BothTransports:
     """One transport for sync and one for async code; a missing one is made once, by any thread."""
 
     def __init__(
-        self, transport: httpx.BaseTransport | None, atransport: httpx.AsyncBaseTransport | None
+        self,
+        transport: httpx.BaseTransport | None,
+        atransport: httpx.AsyncBaseTransport | None,
+        *,
+        where: str,
     ) -> None:
+        _check(transport, httpx.BaseTransport, f"{where}: transport")
+        _check(atransport, httpx.AsyncBaseTransport, f"{where}: atransport")
         self._transport, self._atransport = transport, atransport
         self._making = threading.Lock()
 
@@ -43,3 +52,8 @@ class BothTransports:
         """Close the connections of async clients."""
         if self._atransport is not None:
             await self._atransport.aclose()
+
+
+def _check(given: object, kind: type, where: str) -> None:
+    if given is not None and not isinstance(given, kind):
+        raise ConfigError(f"{where}: expected an httpx.{kind.__name__}, found {shown(given)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self
@@ -156,7 +157,8 @@ class ConsistencyMiddleware:
 
     Each request is a visit of the project's `ReplicaRouter`. After a request that wrote (or whose
     method may: all but GET, HEAD and OPTIONS) the answer sets the cookie `escala_seen`, and the
-    same as the field `Escala-Seen` for clients without cookies. Serves sync and async views.
+    same as the field `Escala-Seen` for clients without cookies; it goes out without both where the
+    primary is gone by then. Serves sync and async views.
     """
 
     sync_capable = True
@@ -179,14 +181,16 @@ class ConsistencyMiddleware:
         with self._router.visit(_token(request)) as visit:
             answer = self._get_response(request)
             if _writes(request, visit):
-                _tell(answer, visit.token(), request)
+                with suppress(Unavailable):
+                    _tell(answer, visit.token(), request)
         return answer
 
     async def _served(self, request: HttpRequest) -> HttpResponse:
         with self._router.visit(_token(request)) as visit:
             answer: HttpResponse = await self._get_response(request)
             if _writes(request, visit):
-                _tell(answer, await sync_to_async(visit.token)(), request)
+                with suppress(Unavailable):
+                    _tell(answer, await sync_to_async(visit.token)(), request)
         return answer
 
 

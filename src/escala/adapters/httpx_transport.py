@@ -60,7 +60,7 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     ) -> None:
         policies(policy, where="HttpxTransport")
         self.policy = policy
-        self._transports = BothTransports(transport, atransport)
+        self._transports = BothTransports(transport, atransport, where="HttpxTransport")
         self._judge = judging(judge, attrgetter("status_code"), where="HttpxTransport")
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from escala.adapters.seen_fields import HEADER, SAFE, cookie_in, set_cookie
 from escala.adapters.wsgi import App, Environ, StartResponse
+from escala.errors import Unavailable
 
 if TYPE_CHECKING:
     from escala.databases.database import Database
@@ -32,9 +34,10 @@ class WsgiConsistency:
 
             def tell(status: str, fields: list[tuple[str, str]], *rest: Any) -> Callable[..., Any]:  # noqa: ANN401
                 if not safe:
-                    told = seen.token()
-                    more = [(HEADER, told), ("Set-Cookie", set_cookie(told, secure=secure))]
-                    fields = [*fields, *more]
+                    with suppress(Unavailable):
+                        told = seen.token()
+                        more = [(HEADER, told), ("Set-Cookie", set_cookie(told, secure=secure))]
+                        fields = [*fields, *more]
                 return start_response(status, fields, *rest)
 
             return self.app(environ, tell)

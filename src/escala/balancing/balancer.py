@@ -37,6 +37,10 @@ class Balancer(ABC):
     def over(self, members: Sequence[Member], draw: Callable[[], float]) -> Choice:
         """A choice among these targets; `draw` gives random numbers from 0 up to 1."""
 
+    def check(self, weights: Sequence[int]) -> None:
+        """Refuse targets of these weights with a `ConfigError`, before anything changes."""
+        del weights
+
     @classmethod
     def build(cls, options: Any) -> Self:  # noqa: ANN401  each balancer's own
         """Make the balancer from its `Options`, as `stack.yaml` does."""

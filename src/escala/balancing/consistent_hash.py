@@ -10,7 +10,9 @@ import msgspec
 from escala.balancing.balancer import Balancer
 from escala.balancing.pure.choice import Member
 from escala.balancing.pure.consistent_hash import ConsistentHashChoice
+from escala.errors import ConfigError
 from escala.hashing import HashRing
+from escala.hashing.hash_ring import MOST_POINTS
 from escala.kernel.config import options
 
 
@@ -50,6 +52,15 @@ class ConsistentHash(Balancer):
         self.options = options(ConsistentHashOptions, given, where="ConsistentHash")
         # Of the targets before, since most of their points are on the next ring too.
         self._ring: HashRing | None = None
+
+    def check(self, weights: Sequence[int]) -> None:
+        """Refuse more points than a ring may have."""
+        points = self.options.vnodes * sum(weights)
+        if points > MOST_POINTS:
+            raise ConfigError(
+                f"ConsistentHash: expected vnodes times weights to be at most {MOST_POINTS:,} "
+                f"points, found {points:,}"
+            )
 
     def over(self, members: Sequence[Member], draw: Callable[[], float]) -> ConsistentHashChoice:
         """A choice that goes on from the calls already in flight."""

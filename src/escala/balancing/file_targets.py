@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -50,7 +51,8 @@ class FileTargets(Discovery):
     Options: ClassVar[type[FileOptions]] = FileOptions
 
     def __init__(self, path: str | os.PathLike[str], *, interval: float | str = 1.0) -> None:
-        given = {"path": os.fspath(path), "interval": interval}
+        path = os.fspath(path) if isinstance(path, os.PathLike) else path
+        given = {"path": path, "interval": interval}
         self.options = options(FileOptions, given, where="FileTargets")
         self.again = self.options.interval
         self._seen: tuple[int, ...] = ()
@@ -68,6 +70,8 @@ class FileTargets(Discovery):
     def _changed(self) -> bytes | None:
         path = Path(self.options.path)
         found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # to read from a pipe or a terminal could wait
+            raise ConfigError(f"{path}: expected a file, found something else")
         seen = (found.st_ino, found.st_size, found.st_mtime_ns)
         if seen == self._seen:
             return None
@@ -112,8 +116,9 @@ def _line(line: str, where: str) -> TargetOptions | None:
     reader = Reader(Caller(where))
     for word in words[1:]:
         name, equals, value = word.partition("=")
-        if not equals:
-            reader.wrong((), "words such as 'weight=2' after the address", word)
+        if not equals or name in given:
+            reader.wrong((), "words such as 'weight=2' after the address, each once", word)
+            continue
         given[name] = int(value) if value.isascii() and value.isdigit() else value
     made: TargetOptions = reader.struct(TargetOptions, given, ())
     refuse(reader.problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from math import gcd, inf
 from typing import TypeAlias
 
@@ -54,12 +55,13 @@ class Fleet:
         self._balance, self._draw, self._judge, self._outliers = balance, draw, judge, outliers
         self._slow = None if slow_start is None else SlowStart(slow_start)
         self._choice: Choice | None = None
+        self._make: Callable[[], Choice | None] | None = None  # what is to be the choice
         self._shape: _Shape = frozenset()
         self._last: Target | None = None
 
     def pick(self, now: float, avoid: Collection[Target], key: str | bytes | None) -> Target | None:
         """A target for one call; None when none may be picked."""
-        choice = self._choice
+        choice = self._chosen() if self._make else self._choice
         if choice is None:
             return None
         skip = {target.slot for target in avoid if target.slot >= 0} if avoid else ()
@@ -77,11 +79,12 @@ class Fleet:
                 raise RuntimeError(f"{target!r} was released more often than it was picked")
             target.inherited -= 1
             return []
+        choice = self._chosen() if self._make else self._choice
         target.in_flight -= 1
         if ok is False:
             target.failures += 1
-        if self._choice is not None and target.slot >= 0:
-            self._choice.release(target.slot, now, took if ok else None)
+        if choice is not None and target.slot >= 0:
+            choice.release(target.slot, now, took if ok else None)
         if self._outliers is None or ok is None or target.gone:
             return []
         change = self._outliers.record(target.url, now, ok=ok, took=took)
@@ -114,9 +117,9 @@ class Fleet:
         self.targets = tuple(kept)
         self.eligible = tuple(target for target in self.eligible if target.url not in known)
         self._last = self._last if self._last in self.targets else None
-        if self._outliers is not None:
-            self._outliers.watch({target.url for target in kept}, now)
-        return self.settle(now)
+        outliers = self._outliers
+        back = [] if outliers is None else outliers.watch({target.url for target in kept}, now)
+        return [*self._ejected(back), *self.settle(now)]
 
     def forget_calls(self, now: float) -> None:
         """In a forked child: the calls of the parent are not ours."""
@@ -192,7 +195,15 @@ class Fleet:
         for slot, target in enumerate(self.eligible):
             target.slot = slot
         common = gcd(*(weights[at] for at in members)) or 1
-        self._choice = self._choose(made, order, tenths, common)
+        # Made when it is asked: of many changes at once, as when a large fleet has its first
+        # checks, only the last is worth a ring.
+        self._choice = None
+        self._make = partial(self._choose, made, order, tenths, common)
+
+    def _chosen(self) -> Choice | None:
+        if self._make is not None:
+            self._choice, self._make = self._make(), None
+        return self._choice
 
     def _choose(
         self, made: Plan, order: Sequence[Target], tenths: Sequence[int], common: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
@@ -15,6 +16,7 @@ from escala.balancing.pure.health import Health
 from escala.balancing.request_path import RequestPath
 from escala.balancing.status_range import StatusRange
 from escala.balancing.tcp_probe import tcp_probe
+from escala.errors import ConfigError
 from escala.kernel.config import options
 from escala.kernel.scalar import Scalar
 from escala.kernel.units import PositiveDuration
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from escala.balancing.target import Target
     from escala.kernel.runtime import Runtime
 
-Probe: TypeAlias = "Callable[[Target], Awaitable[bool]]"
+Probe: TypeAlias = "Callable[[Target], Awaitable[bool] | bool]"
 Kind: TypeAlias = Literal["http", "tcp", "grpc"]
 Service = Annotated[
     str,
@@ -72,8 +74,8 @@ class HealthCheck:
     - `GET path` on a connection of its own, answered within `timeout` by a status in `expect`,
       is a pass; anything else is a failure. `kind="tcp"` only connects; `kind="grpc"` asks
       `grpc.health.v1.Health/Check` for `service` (extra `grpc`).
-    - `probe` replaces all that by any coroutine function that takes a `Target` and returns
-      whether it is well; what it raises is a failure.
+    - `probe` replaces all that by any function, best a coroutine function, that takes a
+      `Target` and returns whether it is well; what it raises is a failure.
     - The first check of each target is made at once, so that a start is quick. From the end of
       a check to the next `interval` seconds pass, 20 % more or less, so that checks of many
       targets by many workers do not march in step. Checks of one target never overlap.
@@ -102,6 +104,8 @@ class HealthCheck:
         given: dict[str, object] = {"path": path, "interval": interval, "timeout": timeout}
         given |= {"fall": fall, "rise": rise, "expect": expect, "kind": kind, "service": service}
         self.options = options(HealthOptions, given, where="HealthCheck")
+        if probe is not None and not callable(probe):
+            raise ConfigError(f"HealthCheck: probe: expected a function, found {probe!r}")
         self.probe: Probe = probe or _probe(self.options)
 
     def __repr__(self) -> str:
@@ -120,7 +124,7 @@ class HealthCheck:
         """Probe once, within the time limit; never raises anything but its own cancellation."""
         until = runtime.now() + self.options.timeout
         try:
-            return bool(await runtime.race(functools.partial(self.probe, target), until))
+            return await runtime.race(functools.partial(self._ask, target), until)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -128,6 +132,10 @@ class HealthCheck:
             return False  # the probe waited for something that someone else cancelled
         except Exception:  # noqa: BLE001  whatever goes wrong with a probe, it did not pass
             return False
+
+    async def _ask(self, target: Target) -> bool:
+        said = self.probe(target)
+        return bool(await said if inspect.isawaitable(said) else said)
 
     async def watch(
         self,

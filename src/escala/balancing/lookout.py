@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from escala.kernel.runtime import colours
+from escala.kernel.wrong_value import WrongValue
 
 if TYPE_CHECKING:
-    from escala.balancing.discovery import Discovery
+    from escala.balancing.discovery import Discovery, Found
     from escala.balancing.health_check import HealthCheck
     from escala.balancing.target import Target, TargetOptions
 
@@ -31,11 +32,13 @@ class Lookout:
         discovery: Discovery | None,
         rng: random.Random,
         observe: Callable[[Target, bool], None],
-        found: Callable[[Sequence[TargetOptions]], None],
-        failed: Callable[[Exception], None],
+        found: Callable[[Sequence[Target | TargetOptions | str]], None],
+        failed: Callable[[BaseException], None],
+        targets: Callable[[], Sequence[Target]],
     ) -> None:
         self._name, self._health, self._discovery, self._rng = name, health, discovery, rng
         self._observe, self._found, self._failed = observe, found, failed
+        self._targets = targets
         self._loop = asyncio.get_running_loop()
         self._checks: dict[Target, asyncio.Task[None]] = {}
         self._looked = asyncio.Event()
@@ -45,7 +48,9 @@ class Lookout:
 
     @property
     def running(self) -> bool:
-        """Whether any task is left; a loop that ended has ended its tasks."""
+        """Whether any task is left; a loop that ended has ended its tasks, or runs them no more."""
+        if self._loop.is_closed():
+            return False
         return self.checking or (self._search is not None and not self._search.done())
 
     @property
@@ -58,8 +63,8 @@ class Lookout:
         if self._discovery is not None:
             await self._looked.wait()
 
-    def follow(self, targets: Sequence[Target]) -> None:
-        """Check these from now on, and no others; from any thread."""
+    def follow(self) -> None:
+        """Check the targets there are now, and no others; from any thread."""
         if self._health is None:
             return
         try:
@@ -67,24 +72,35 @@ class Lookout:
         except RuntimeError:
             inside = False
         if inside:
-            self._follow(targets)
+            self._follow()
         else:
             with suppress(RuntimeError):  # that loop is closed, and its checks are over
-                self._loop.call_soon_threadsafe(self._follow, targets)
+                self._loop.call_soon_threadsafe(self._follow)
+
+    def check_loop(self) -> None:
+        """Raise `RuntimeError` where the tasks cannot be ended: in another loop than theirs."""
+        if not self._loop.is_closed() and asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                f"upstream {self._name} was opened in another event loop: close it there"
+            )
 
     async def stop(self) -> None:
-        """End all tasks, in their loop."""
+        """End all tasks, in their loop; nothing is left to end when that is closed."""
         tasks = [*self._checks.values(), *([self._search] if self._search else [])]
         self._health, self._search = None, None
         self._checks.clear()
+        if self._loop.is_closed():
+            return
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _follow(self, targets: Sequence[Target]) -> None:
+    def _follow(self) -> None:
         health = self._health
         if health is None:
             return
+        # Those of this moment: of two changes at once, either may be told of last.
+        targets = self._targets()
         for gone in self._checks.keys() - set(targets):
             self._checks.pop(gone).cancel()
         for target in targets:
@@ -100,8 +116,14 @@ class Lookout:
             try:
                 found = await runtime.race(discovery.look, runtime.now() + _PATIENCE)
                 if found is not None:
-                    seconds = found.seconds
+                    seconds = _seconds(found)
                     self._found(found.targets)
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                seconds = discovery.again  # it waited for something that someone else cancelled
+                self._failed(error)
             except Exception as error:  # noqa: BLE001  whatever it is, the old targets stay
                 seconds = discovery.again
                 self._failed(error)
@@ -113,3 +135,10 @@ class Lookout:
         return self._loop.create_task(
             work, name=f"{self._name} {what}", context=contextvars.Context()
         )
+
+
+def _seconds(found: Found) -> float:
+    seconds = found.seconds
+    if not seconds >= 0:  # or NaN
+        raise WrongValue("seconds of 0 or more until the next look", seconds)
+    return seconds

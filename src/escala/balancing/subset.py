@@ -48,6 +48,6 @@ class Subset:
 
     def of(self, urls: list[str]) -> list[str]:
         """Those that this client uses, in their order."""
-        chosen = subset(sorted(urls), self.options.size, self._client)
-        kept = {sorted(urls)[at] for at in chosen}
+        ordered = sorted(urls)
+        kept = {ordered[at] for at in subset(ordered, self.options.size, self._client)}
         return [url for url in urls if url in kept]

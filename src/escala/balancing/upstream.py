@@ -22,7 +22,7 @@ from escala.balancing.round_robin import RoundRobin
 from escala.balancing.subset import Subset
 from escala.balancing.target import Target, TargetOptions
 from escala.balancing.target_list import target_list
-from escala.balancing.upstream_options import UpstreamOptions
+from escala.balancing.upstream_options import UpstreamOptions, part
 from escala.errors import ConfigError, NoHealthyBackend, WouldBlock
 from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.config import options
@@ -83,13 +83,16 @@ class Upstream:
         subset: Subset | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        asked = {"panic": panic, "zone": zone, "slow_start": slow_start}
+        asked = {"name": name, "panic": panic, "zone": zone, "slow_start": slow_start}
         given = options(UpstreamOptions, asked, where=f"upstream {name}")
-        self.name, self.health, self.outliers, self.subset = name, health, outliers, subset
-        self.panic = given.panic.given
+        self.name, self.panic = name, given.panic.given
+        self.health = part(health, HealthCheck, "health", of=name)
+        self.outliers = part(outliers, OutlierDetection, "outliers", of=name)
+        self.subset = part(subset, Subset, "subset", of=name)
+        made = balancer(balance) if isinstance(balance, str) else balance
+        self.balance = part(made, Balancer, "balance", of=name) or RoundRobin()
         self.discovery = targets if isinstance(targets, Discovery) else None
-        self.balance = balancer(balance) if isinstance(balance, str) else balance or RoundRobin()
-        self._rng = rng or random.Random()
+        self._rng = part(rng, random.Random, "rng", of=name) or random.Random()
         self._lookout: Lookout | None = None
         self._thread: LoopThread | None = None
         self._lost = False  # whether a fork took the thread away
@@ -105,7 +108,9 @@ class Upstream:
             panic=given.panic,
             slow_start=given.slow_start,
         )
-        if not isinstance(targets, Discovery):
+        if isinstance(targets, Discovery):
+            targets.claim(name)
+        else:
             self._replace(targets, came=-inf)
         begin_anew(self, Upstream._forked)
 
@@ -160,9 +165,11 @@ class Upstream:
         """The call is over; `ok` is False when the target failed it, None when no one can say.
 
         Once for each pick, from any thread, also when the target is gone by now. `took` is how
-        many seconds the answer took, for balancers and outlier detection that look at it.
+        many seconds the answer took, for those who look at it; impossible ones say nothing.
         """
         self._check(target)
+        if took is not None and not 0 <= took < inf:
+            took = None
         now = colours.thread.now()
         with self._lock:
             told = self._fleet.release(target, now, ok=ok, took=took)
@@ -249,13 +256,15 @@ class Upstream:
             observe=self._observe,
             found=self._found,
             failed=self._failed,
+            targets=lambda: self.targets,
         )
-        lookout.follow(self.targets)
+        lookout.follow()
 
     async def aclose(self) -> None:
-        """Stop checks and discovery, in the loop that opened them; what they found last stays."""
-        lookout, self._lookout = self._lookout, None
-        if lookout is not None:
+        """Stop checks and discovery, in the loop that opened them (`RuntimeError` in another)."""
+        if self._lookout is not None:
+            self._lookout.check_loop()
+            lookout, self._lookout = self._lookout, None
             await lookout.stop()
 
     async def first_look(self) -> None:
@@ -266,7 +275,11 @@ class Upstream:
     async def __aenter__(self) -> Self:
         """Open it, and wait for the first look."""
         self.open()
-        await self.first_look()
+        try:
+            await self.first_look()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -342,27 +355,22 @@ class Upstream:
         )
         return [told, *self._fleet.settle(now)]
 
-    def _found(self, found: Sequence[TargetOptions]) -> None:
-        self._replace(
-            [
-                Target(each.url, weight=each.weight, zone=each.zone, priority=each.priority)
-                for each in found
-            ],
-            came=colours.thread.now() if self.targets else -inf,
-        )
+    def _found(self, found: Sequence[Target | TargetOptions | str]) -> None:
+        self._replace(found, came=colours.thread.now() if self.targets else -inf)
         self._trouble = ""
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         reason = str(error) or type(error).__name__
         if reason != self._trouble:  # the same again is no news
             self._trouble = reason
             publish(DiscoveryFailed(name=self.name, at=colours.thread.now(), reason=reason))
 
-    def _replace(self, listed: Iterable[Target | str], *, came: float) -> None:
+    def _replace(self, listed: Iterable[Target | TargetOptions | str], *, came: float) -> None:
         targets = target_list(self, listed)
         if self.subset is not None:
             kept = set(self.subset.of([target.url for target in targets]))
             targets = [target for target in targets if target.url in kept]
+        self.balance.check([target.weight for target in targets])
         now = colours.thread.now()
         with self._lock:
             before = self.targets
@@ -372,7 +380,7 @@ class Upstream:
             after = self.targets
         lookout = self._lookout
         if lookout is not None:
-            lookout.follow(after)
+            lookout.follow()
         came_now = tuple(target.address for target in after if target not in before)
         went = tuple(target.address for target in before if target not in after)
         if (before or lookout is not None) and (came_now or went):

@@ -63,8 +63,16 @@ class Cluster:
             after = self.view
         self._tell(before, after, at)
 
+    def unwatched(self, at: float) -> None:
+        """No one looks any more, so no replica can be read: who knows how far it is."""
+        for node in range(len(self.view.nodes)):
+            self.failed(node, at, "the database was closed")
+        self.looked.clear()
+
     def why(self) -> str:
         """Each node and what is the matter with it, for an error's text."""
+        if not self.looked:
+            return "it is not open: db.open(), await db.aopen(), `with db:` or `async with db:`"
         nodes = self.view.nodes
         return "; ".join(f"{node.name}: {node.reason or 'it is a replica'}" for node in nodes)
 

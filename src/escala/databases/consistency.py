@@ -39,7 +39,7 @@ class Consistency:
 
         Asks the primary for its position when something was written or read there since the
         monitor has looked at it: one short query. Raises `ConfigError` when the database was
-        given no `secret`, and what the query may raise.
+        given no `secret`, and `NoPrimary` when the primary does not answer.
         """
         return self._database.token(self._seen)
 

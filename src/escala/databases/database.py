@@ -11,11 +11,20 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
-from escala.balancing.balancer import Balancer, balancer
+from escala.balancing.balancer import Balancer
 from escala.databases.cluster import Cluster
 from escala.databases.commit_outcome import tell_unknown_commits
 from escala.databases.consistency import Consistency
-from escala.databases.database_options import DatabaseOptions, reading_functions, signing_key
+from escala.databases.database_options import (
+    DatabaseOptions,
+    engine_options,
+    read_policy,
+    reading_functions,
+    signing_key,
+)
+from escala.databases.database_options import (
+    quorum as quorum_of,
+)
 from escala.databases.database_url import node_urls
 from escala.databases.fence import fence
 from escala.databases.lag import Lag
@@ -41,6 +50,10 @@ if TYPE_CHECKING:
     from escala.databases.failover import Promoted
 
 _GLANCE = 0.01
+_QUORUM = (
+    ". A majority of the nodes has to answer, unless Database(quorum=...) says that fewer do: then "
+    "an old primary that comes up alone is written to"
+)
 
 
 class Database:
@@ -65,6 +78,8 @@ class Database:
     - `functions`: names of SQL functions that only read, beside the well-known ones; a query
       with any other function goes to the primary.
     - `slow_start`: seconds over which a replica that was out comes back to its full share.
+    - `quorum`: how many nodes have to answer before any is believed, a majority of those in the
+      URL. With fewer, an old primary that comes up alone is written to, and what it takes is lost.
     - `secret`: what tokens of `consistency` are signed with, the same in all processes; 16
       bytes at least.
     - Everything else goes to SQLAlchemy's `create_engine`, such as `pool_size=`.
@@ -86,15 +101,21 @@ class Database:
         interval: float | str = "250ms",
         patience: float | str = "500ms",
         wait: float | str = "5s",
+        quorum: int | None = None,
         secret: str | bytes | None = None,
         rng: random.Random | None = None,
         **engine: Any,  # noqa: ANN401  SQLAlchemy's own
     ) -> None:
         urls = node_urls(url)
-        said = {"fallback": fallback, "upgrade": upgrade, "slow_start": slow_start}
-        said |= {"interval": interval, "patience": patience, "wait": wait}
+        said: dict[str, object] = {
+            "fallback": fallback,
+            "upgrade": upgrade,
+            "slow_start": slow_start,
+        }
+        said |= {"interval": interval, "patience": patience, "wait": wait, "quorum": quorum}
         known = options(DatabaseOptions, said, where="Database")
-        reading = reading_functions(functions)
+        reading, chosen = reading_functions(functions), read_policy(policy)
+        engine_options(engine)
         self._secret = signing_key(secret)
         self._wait = float(known.wait)
         self.sqlite = urls[0].sqlite
@@ -107,11 +128,11 @@ class Database:
             max_bytes=lag.max_bytes,
             max_age=lag.max_age,
             slow_start=known.slow_start,
+            quorum=quorum_of(known.quorum, len(urls)),
         )
         self.cluster = Cluster(self.name, topology)
         self.nodes = tuple(Node(each, engine, self._prepare) for each in urls)
         self._check(engine)
-        chosen = balancer(policy) if isinstance(policy, str) else policy
         self._replicas = Replicas(chosen, (rng or random.Random()).random)
         self._sync, self._async = (
             Router(
@@ -184,6 +205,9 @@ class Database:
         """
         if token is not None:
             self._signed_with()
+            if not isinstance(token, str):
+                found = type(token).__name__
+                raise ConfigError(f"Database.consistency: token: {sentence('text', found)}")
         return Consistency(self, token)
 
     def join(self, seen: Seen, token: str | None) -> None:
@@ -301,14 +325,15 @@ class Database:
     async def _opened(self, runtime: Runtime) -> None:
         if self._monitor is None:
             return
-        self._monitor.start()
+        began = self._monitor.start()
         until = runtime.now() + self._wait
         try:
             while not self._known() and runtime.now() < until:
                 await runtime.sleep(_GLANCE)
             self._judge()
         except BaseException:
-            self._monitor.stop()
+            if began:
+                self._monitor.stop()
             raise
 
     def _known(self) -> bool:
@@ -326,6 +351,7 @@ class Database:
             raise NoPrimary(
                 f"database {self.name}: no primary was found within {self._wait:g} s "
                 f"({self.cluster.why()})"
+                + (_QUORUM if view.system_id is None and len(self.nodes) > 1 else "")
             )
 
     def _signed_with(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from escala.stores.postgres_address import PostgresAddress
 
 _EXPECTED = "a URL such as 'postgresql://app@h1,h2:5433/shop' or 'sqlite:///shop.db'"
 _SCHEMES = ("postgresql", "postgresql+psycopg", "postgresql+asyncpg", "sqlite")
+_HOST = re.compile(r"[^\s@/?#,;]+")
+_ENCODED = "a host, and in a password '@' as %40, '/' as %2F, '?' as %3F"
 _PORT = 5432
 _OURS = ("host", "hostaddr", "port", "target_session_attrs")
 # What libpq calls it, and what asyncpg does; all else that libpq knows asyncpg does not.
@@ -104,8 +107,8 @@ def _made(text: str) -> URL:
 
 
 def _with_port(url: URL) -> URL:
-    if not url.host:
-        raise ConfigError(f"Database: {sentence('a host', shown(url.render_as_string()))}")
+    if not _HOST.fullmatch(url.host or ""):
+        raise ConfigError(f"Database: {sentence(_ENCODED, shown(url.render_as_string()))}")
     return url if url.port else url.set(port=_PORT)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
 from escala.databases.pure.identity import Identity, check
+from escala.databases.session_internals import commits_itself
 from escala.errors import Fenced
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def fence(engine: Engine, cluster: Cluster, node: int, *, writes: bool) -> None:
     Each new connection says once what it leads to: another cluster, a standby where a primary is
     wanted, or a timeline that is not the newest any more is closed, and `Fenced` or `NoPrimary` is
     raised. When another primary is known, connections to the old one are not used again, and a
-    transaction under way there fails with `Fenced` instead of being committed.
+    transaction under way there fails with `Fenced` instead of being committed. In AUTOCOMMIT that
+    is the next statement.
     """
     name = cluster.view.nodes[node].name
 
@@ -47,21 +49,33 @@ def fence(engine: Engine, cluster: Cluster, node: int, *, writes: bool) -> None:
             cluster.suspect(node)
         record.info[_GENERATION] = view.generation
 
+    event.listen(engine, "connect", connected)
+    if writes:
+        _leave_old_primaries(engine, cluster, name)
+
+
+def _leave_old_primaries(engine: Engine, cluster: Cluster, name: str) -> None:
     def checked_out(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
         if record.info.get(_GENERATION) != cluster.view.generation:
             raise DisconnectionError("the database has another primary now")
 
+    def is_old(connection: Connection) -> bool:
+        return connection.info.get(_GENERATION) != cluster.view.generation
+
     def committing(connection: Connection) -> None:
-        if connection.info.get(_GENERATION) != cluster.view.generation:
+        if is_old(connection):
             raise Fenced(
                 f"{name} is not the primary any more that it was when this transaction began: "
                 "nothing was committed, begin it again"
             )
 
-    event.listen(engine, "connect", connected)
-    if writes:
-        event.listen(engine, "checkout", checked_out)
-        event.listen(engine, "commit", committing)
+    def executing(connection: Connection, *_: object) -> None:
+        if is_old(connection) and commits_itself(connection):
+            committing(connection)
+
+    event.listen(engine, "checkout", checked_out)
+    event.listen(engine, "commit", committing)
+    event.listen(engine, "before_cursor_execute", executing)
 
 
 def who(connection: Any) -> Identity:  # noqa: ANN401

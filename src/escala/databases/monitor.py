@@ -59,12 +59,14 @@ class Monitor:
         if self._open:
             self._start()
 
-    def start(self) -> None:
-        """Begin to look."""
+    def start(self) -> bool:
+        """Begin to look; False if it does already."""
         with self._lock:
-            if not self._open:
-                self._open = True
-                self._start()
+            if self._open:
+                return False
+            self._open = True
+            self._start()
+            return True
 
     def stop(self) -> None:
         """End, and close the connections."""
@@ -74,9 +76,12 @@ class Monitor:
         for wake in self._wakes:
             wake.set()
         for thread in run:
-            thread.join()
+            if thread is not threading.current_thread():  # a subscriber of an event closes it
+                thread.join()
         for link in self._links:
             link.close()
+        if run:
+            self._cluster.unwatched(colours.thread.now())
 
     def look(self, node: int) -> None:
         """Ask this node now; someone has had trouble with it."""
@@ -105,7 +110,7 @@ class Monitor:
             sighting = _sighting(node, began, runtime.now(), rows[0])
             settings = SyncSettings(*((each or b"").decode() for each in rows[0][6:]))
         except Exception as error:  # noqa: BLE001  whatever it is, the node did not answer
-            self._cluster.failed(node, runtime.now(), str(error))
+            self._cluster.failed(node, runtime.now(), str(error) or type(error).__name__)
         else:
             self._cluster.saw(sighting, settings)
 

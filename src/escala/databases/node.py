@@ -92,11 +92,13 @@ class Node:
         self.close()
 
     def _said(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        settings = {
+        settings: dict[str, object] = {
             name: {**value, **arguments[name]}
             for name, value in self._connect_args.items()
             if isinstance(value, dict) and name in arguments
         }
+        if "options" in arguments and (own := self._connect_args.get("options")):
+            settings["options"] = f"{own} {arguments['options']}"
         return {**self._options, "connect_args": {**self._connect_args, **arguments, **settings}}
 
     def _all(self) -> list[Engine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ class Pick(NamedTuple):
     slot: int
     choice: Choice
     at: float
+    counts: dict[int, int]
+    """Where it is counted as in flight."""
 
 
 class Replicas:
@@ -35,6 +38,8 @@ class Replicas:
         self._choice: Choice | None = None
         self._slots: dict[int, int] = {}
         self.in_flight: dict[int, int] = {}
+        self.dropped: deque[Pick] = deque()
+        """Those that no one will give back; a garbage collector can add to it at any moment."""
 
     def _forked(self) -> None:
         free(self._lock)
@@ -43,6 +48,8 @@ class Replicas:
     def pick(self, view: View, now: float, skip: Collection[int] = ()) -> Pick | None:
         """A readable replica outside `skip`, if there is one."""
         with self._lock:
+            while self.dropped:
+                self.release(self.dropped.popleft(), now, None)
             if view.readable is not self._readable:
                 self._settle(view)
             if self._choice is None:
@@ -53,11 +60,13 @@ class Replicas:
             slot = self._choice.pick(now, skipped)
             node = self._readable[slot][0]
             self.in_flight[node] = self.in_flight.get(node, 0) + 1
-            return Pick(node, slot, self._choice, now)
+            return Pick(node, slot, self._choice, now, self.in_flight)
 
     def release(self, pick: Pick, now: float, took: float | None) -> None:
         """The transaction is over; `took` is how long its first statement took."""
         with self._lock:
+            if pick.counts is not self.in_flight:
+                return  # it was picked before this process was forked
             self.in_flight[pick.node] -= 1
             if pick.choice is self._choice:
                 pick.choice.release(pick.slot, now, took)

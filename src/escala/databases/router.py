@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from typing import Self
 
 from sqlalchemy import Engine, TextClause, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,11 +24,26 @@ _INSERTED = text("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bi
 class Route:
     """Where a transaction goes, and for a replica, what has to be given back."""
 
-    __slots__ = ("engine", "lsn", "node", "pick", "took")
+    __slots__ = ("_dropped", "engine", "lsn", "node", "pick", "took")
+    _dropped: deque[Pick]
 
-    def __init__(self, engine: Engine, node: int, pick: Pick | None = None, lsn: int = 0) -> None:
-        self.engine, self.node, self.pick, self.lsn = engine, node, pick, lsn
+    def __init__(self, engine: Engine, node: int) -> None:
+        self.engine, self.node = engine, node
+        self.pick: Pick | None = None
+        self.lsn = 0
         self.took: float | None = None
+
+    @classmethod
+    def reading(cls, engine: Engine, pick: Pick, lsn: int, dropped: deque[Pick]) -> Self:
+        """To a replica; when the session is lost without an end, `dropped` is told."""
+        route = cls(engine, pick.node)
+        route.pick, route.lsn, route._dropped = pick, lsn, dropped
+        return route
+
+    def __del__(self) -> None:
+        """The session was never closed."""
+        if self.pick is not None:
+            self._dropped.append(self.pick)
 
 
 class Router:
@@ -88,23 +105,33 @@ class Router:
 
     def release(self, route: Route) -> None:
         """The transaction is over."""
-        if route.pick is not None:
-            self._replicas.release(route.pick, self.now(), route.took)
+        pick, route.pick = route.pick, None
+        if pick is not None:
+            self._replicas.release(pick, self.now(), route.took)
 
     def suspect(self, route: Route) -> None:
         """A statement found the node not to answer."""
         self._cluster.suspect(route.node)
 
     def written(self, seen: Seen) -> None:
-        """Ask the primary how far it is, so that what was seen there is known in bytes."""
+        """Ask the primary how far it is, so that what was seen there is known in bytes.
+
+        Raises `NoPrimary` when it does not say.
+        """
         began = self.now()
-        timeline = self._cluster.view.timeline
-        lsn = without_header(self.ask(self.primary().engine, _INSERTED))
-        seen.asked(began, lsn, timeline)
+        timeline, primary = self._cluster.view.timeline, self.primary()
+        try:
+            lsn = self.ask(primary.engine, _INSERTED)
+        except (SQLAlchemyError, OSError) as error:
+            self._cluster.suspect(primary.node)
+            raise NoPrimary(
+                f"database {self._cluster.name}: the primary does not say how far it is: {error}"
+            ) from error
+        seen.asked(began, without_header(lsn), timeline)
 
     def _route(self, pick: Pick, lsn: int) -> Route:
         engine = self._nodes[pick.node].bind(writes=False, asynchronous=self._asynchronous)
-        return Route(engine, pick.node, pick, lsn)
+        return Route.reading(engine, pick, lsn, self._replicas.dropped)
 
     def _caught_up(self, floor: int, skip: Collection[int]) -> Route | None:
         """One of the replicas, if it has come that far since the monitor looked.
@@ -127,7 +154,7 @@ class Router:
             self._replicas.release(pick, self.now(), None)
             raise
         if lsn >= floor:
-            return Route(engine, pick.node, pick, lsn)
+            return Route.reading(engine, pick, lsn, self._replicas.dropped)
         self._replicas.release(pick, self.now(), None)
         return None
 

@@ -13,8 +13,8 @@ from escala.databases.consistency import scope
 from escala.databases.router import Route, Router
 from escala.databases.seen import Seen
 from escala.databases.session_internals import forget_connections, is_connected
-from escala.databases.trouble import gone, wrote
-from escala.errors import ReadOnlyTransaction
+from escala.databases.trouble import gone, needs_primary
+from escala.errors import ConfigError, ReadOnlyTransaction
 
 
 def _routed(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,13 +39,14 @@ class RoutingSession(Session):
 
     def __init__(
         self,
-        bind: None = None,
+        bind: object = None,
         *,
         router: Router,
         write: bool = False,
         **options: Any,  # noqa: ANN401  `Session`'s own
     ) -> None:
-        del bind  # AsyncSession names it; here each transaction has its own
+        if bind is not None or options.get("binds"):
+            raise ConfigError("a session of Database: bind: expected none, since it finds its node")
         self._router, self._write = router, write
         self._route: Route | None = None
         self._tried: set[int] = set()
@@ -113,7 +114,7 @@ class RoutingSession(Session):
         route = self._route
         if route is None or route.pick is None or self.in_nested_transaction():
             return False
-        if wrote(error):
+        if needs_primary(error):
             self._leave(route)
             self._route = self._router.primary()
             return True
@@ -126,7 +127,8 @@ class RoutingSession(Session):
 
     def _upgraded(self) -> Route:
         """A statement that may write has come to a replica's transaction."""
-        if not self._router.moves or self.in_nested_transaction():
+        moves = self._router.moves and not self.in_nested_transaction()
+        if not moves and is_connected(self):  # else no one has read anything yet
             raise ReadOnlyTransaction(
                 "this transaction began with a query that went to a replica, and now comes "
                 "something that may write: begin with session(write=True), commit before it, or "

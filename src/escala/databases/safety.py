@@ -36,7 +36,7 @@ class FailedOver(Event, frozen=True, kw_only=True):
 async def failed_over(
     nodes: Sequence[Node], cluster: Cluster, runtime: Runtime, *, to: str | None, allow_loss: bool
 ) -> Promoted:
-    """Do it, and wait until the monitor knows the new primary."""
+    """Do it, and wait until the monitor, if there is one, knows the new primary."""
     from escala.databases.failover import Failover
 
     began = runtime.now()
@@ -47,7 +47,7 @@ async def failed_over(
     for node in range(len(nodes)):
         cluster.suspect(node)
     until = runtime.now() + _PATIENCE
-    while _primary(cluster) != done.node and runtime.now() < until:
+    while cluster.looked and _primary(cluster) != done.node and runtime.now() < until:
         await runtime.sleep(_GLANCE)
     if done.changed:
         now = runtime.now()

@@ -57,7 +57,10 @@ _FUNCTIONS: dict[str, Callable[[Sequence[Value]], Value]] = {
 
 def name_of(part: ClauseElement) -> str | None:
     """Give the name of the function that this calls."""
-    return str(part.name).lower() if isinstance(part, FunctionElement) and part.name else None
+    if not isinstance(part, FunctionElement) or not part.name:
+        return None
+    names = (*getattr(part, "packagenames", ()), part.name)  # another schema's is another function
+    return ".".join(names).lower().removeprefix("pg_catalog.")
 
 
 def refuse_window(part: ClauseElement) -> None:

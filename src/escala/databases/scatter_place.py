@@ -24,7 +24,13 @@ from sqlalchemy.sql.selectable import (
     TableClause,
 )
 
-from escala.databases.scatter_select import change_clauses, changed_columns, final_froms, whole
+from escala.databases.scatter_select import (
+    change_clauses,
+    changed_columns,
+    final_froms,
+    loaded_besides,
+    whole,
+)
 from escala.databases.scatter_tables import Placement, Source, Tables, is_source, table_of, walk
 from escala.errors import CannotMerge
 
@@ -43,6 +49,8 @@ def place(statement: Select[Any], tables: Tables) -> Placement:
         placement.join(left, right)
     _one_leader(placement, "WHERE")
     _subqueries(placement, statement)
+    for clause in loaded_besides(statement):
+        _subqueries_of(placement, clause)
     return placement
 
 

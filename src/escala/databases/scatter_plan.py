@@ -160,6 +160,8 @@ class _Planner:
     def _grouped(self) -> tuple[Select[Any], Merge]:
         if self.clauses.distinct_on:
             raise CannotMerge("DISTINCT ON of groups: select the groups, and choose from them")
+        if any(aggregated(term) for term in self.groups):
+            raise CannotMerge("an aggregate in GROUP BY: group by a value of a row")
         keys = tuple(self._key(term, "GROUP BY") for term in self.groups)
         statement = self._grouped_by_name(keys)
         aggregates = Aggregates(self.dialect, self._ask, self._once)
@@ -168,7 +170,8 @@ class _Planner:
             if column.entity or not aggregated(column.expression):
                 self._determined(column)
             else:
-                values.append((column.position, aggregates.value(column.expression)))
+                value = aggregates.value(column.expression)
+                values.append((column.position, self.dialect.answered(value, column.expression)))
         sorts = [(aggregates.value(sort.expression), sort) for sort in self.sorts]
         having = [aggregates.value(each) for each in self.clauses.having]
         distinct = self._distinct()

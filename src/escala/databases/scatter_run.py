@@ -83,7 +83,22 @@ def run_scatter(
         rows = list(made.merge.rows([tuples(each) for each in frozen]))
     except ZeroDivisionError as error:
         raise DataError(str(statement), None, error) from error
+    except TypeError as error:  # a column of SQLite may hold text and numbers
+        raise CannotMerge(f"values of several types are not sorted here: {error}") from error
     return result_of(frozen[0], rows, made.width)
+
+
+def refuse(
+    statement: Any,  # noqa: ANN401  any query, update or delete
+    tables: Tables,
+    dialect: str,
+    parameters: Mapping[str, Any] | None,
+) -> None:
+    """Raise the `CannotMerge` that can be known before anyone is asked."""
+    if getattr(statement, "is_select", False):
+        plan(statement, tables, Dialect(dialect, lambda: True), parameters)
+    else:
+        check_change(statement, tables)
 
 
 def _share(session: Session, statement: Any, shard: str, options: Mapping[str, Any]) -> Share:  # noqa: ANN401

@@ -99,6 +99,21 @@ def outputs(statement: Select[Any]) -> list[Output]:
     return found
 
 
+def loaded_besides(statement: Select[Any]) -> Iterator[ClauseElement]:
+    """Yield what entities are loaded with besides columns, and what options add to WHERE."""
+    for each in statement._raw_columns if orm_state(statement) else ():
+        parent: Any = each._annotations.get("parententity")
+        if parent is None or isinstance(each, ColumnElement):
+            continue
+        for attribute in parent.mapper.column_attrs:
+            if not attribute.deferred and not isinstance(attribute.expression, ColumnClause):
+                yield getattr(parent.entity, attribute.key).expression
+    for option in statement._with_options:
+        criteria = getattr(option, "where_criteria", None)
+        if isinstance(criteria, ClauseElement):
+            yield criteria
+
+
 def primary_key(output: Output) -> list[ColumnElement[Any]]:
     """Give the columns that tell one entity from another."""
     found: Any = output.expression

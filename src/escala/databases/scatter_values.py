@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import String, types
 from sqlalchemy.sql import operators, type_coerce
-from sqlalchemy.sql.elements import BinaryExpression, ColumnElement
+from sqlalchemy.sql.elements import BinaryExpression, ClauseElement, ColumnElement
 
+from escala.databases.pure.groups import Value
 from escala.databases.pure.merge import SortKey
+from escala.databases.pure.sql_value import as_decimal
 from escala.databases.scatter_tables import walk
 from escala.errors import CannotMerge
 
@@ -80,6 +82,13 @@ class Dialect:
                 "server; order by a number, a date or text in collation C"
             )
         return False
+
+    def answered(self, value: Value, expression: ClauseElement) -> Value:
+        """Make the value what it would be asked for: SQLite's numbers become decimal ones."""
+        kind = self.type(expression) if isinstance(expression, ColumnElement) else None
+        if self.name != "sqlite" or not isinstance(kind, types.Numeric) or not kind.asdecimal:
+            return value
+        return as_decimal(value, kind._effective_decimal_return_scale)  # noqa: SLF001
 
     def told_apart(self, expression: ColumnElement[Any], what: str) -> None:
         """Raise `CannotMerge` unless values that are equal there are equal here."""

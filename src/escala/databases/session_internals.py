@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import LoaderCriteriaOption, Session
 from sqlalchemy.sql.selectable import Select
 
 
@@ -18,6 +21,34 @@ def cache_key(statement: object) -> object | None:
         return None
     key = statement._generate_cache_key()  # noqa: SLF001
     return None if key is None else key.key
+
+
+def computed(element: Any) -> Iterator[Any]:  # noqa: ANN401
+    """What an entity in a statement brings along: its `column_property` that are no columns."""
+    entity = element._annotations.get("parententity")  # noqa: SLF001
+    if entity is not None:
+        for attribute in entity.mapper.column_attrs:
+            yield from (each for each in attribute.columns if each.__visit_name__ != "column")
+
+
+def said_in_options(statement: Any) -> Iterator[Any]:  # noqa: ANN401
+    """The expressions in a query's options: criteria of loaders and of `with_loader_criteria`.
+
+    What a lambda would say is not among them.
+    """
+    for option in statement._with_options:  # noqa: SLF001
+        if isinstance(option, LoaderCriteriaOption) and not option.deferred_where_criteria:
+            yield option.where_criteria
+        for load in getattr(option, "context", ()):
+            yield from load._extra_criteria  # noqa: SLF001
+            expression = (load.local_opts or {}).get("expression")
+            if expression is not None:
+                yield expression
+
+
+def commits_itself(connection: Connection) -> bool:
+    """Whether each statement is a transaction: all of these drivers call that `autocommit`."""
+    return bool(getattr(connection.connection.dbapi_connection, "autocommit", False))
 
 
 def is_connected(session: Session) -> bool:

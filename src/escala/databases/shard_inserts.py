@@ -9,6 +9,7 @@ from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from escala.databases.shard_internals import from_shard
 from escala.databases.shard_key import attribute_names
+from escala.databases.shard_new_keys import made_keys, updates_by_key
 from escala.errors import NoShardKey
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def insert(session: ShardedSession, state: ORMExecuteState, table: Table) -> Res
     mapper = state.bind_mapper
     names = attribute_names(mapper)
     keys = [session.shards.keys.row(table, row, names) for row in rows]
+    made = made_keys(session.shards.keys, state.statement, table)
 
     def place(shard_map: ShardMap) -> dict[str, list[int]]:
         placed: dict[str, list[int]] = {}
@@ -37,6 +39,12 @@ def insert(session: ShardedSession, state: ORMExecuteState, table: Table) -> Res
             placed.setdefault(shard_map.shard(key), []).append(index)
         if len(placed) > 1 and not separate:
             raise _together(table, placed)
+        for key in made:
+            if shard_map.shard(key) not in placed or len(placed) > 1:
+                raise NoShardKey(
+                    f"ShardedSession: {table.fullname}: on a conflict a row would have the key "
+                    f"{key!r}, which is of another shard: delete the row and insert it"
+                )
         return placed
 
     placed = session.on_shards.enter(place, writes=True)
@@ -82,7 +90,7 @@ def by_primary_key(session: ShardedSession, state: ORMExecuteState) -> list[Any]
     """The keys of rows that are updated by their primary keys, none when that lacks the key."""
     statement, given = cast("Any", state.statement), cast("Any", state.parameters)
     table, keyed = statement.table, session.shards.keys.tables
-    if statement.whereclause is not None or getattr(table, "fullname", "") not in keyed:
+    if not updates_by_key(state) or getattr(table, "fullname", "") not in keyed:
         return []
     columns = session.shards.keys.columns(table)
     if not all(column.primary_key for column in columns):
@@ -95,13 +103,18 @@ def _rows(state: ORMExecuteState) -> tuple[list[Mapping[Any, Any]], bool]:
     """The rows as far as they say their values, and whether they can be sent apart."""
     statement: Any = state.statement
     if statement._multi_values:  # noqa: SLF001
-        return [row for part in statement._multi_values for row in part], False  # noqa: SLF001
+        columns = list(statement.table.columns)
+        rows = [row for part in statement._multi_values for row in part]  # noqa: SLF001
+        return [
+            row if isinstance(row, Mapping) else dict(zip(columns, row, strict=False))
+            for row in rows
+        ], False
     values = {
         column: getattr(value, "effective_value", None)
         for column, value in (statement._values or {}).items()  # noqa: SLF001
     }
     given: Any = state.parameters
-    listed = given if isinstance(given, list) else [given or {}]
+    listed = given if given and isinstance(given, list) else [given or {}]
     return [{**values, **row} for row in listed], isinstance(given, list)
 
 

@@ -42,12 +42,17 @@ class ShardKeys:
     def __init__(
         self, tables: Mapping[str, str | Sequence[str]], reference: Iterable[str] = ()
     ) -> None:
-        self.tables = {
-            name: (key,) if isinstance(key, str) else tuple(key) for name, key in tables.items()
-        }
-        if isinstance(reference, str):
+        if not isinstance(tables, Mapping):
+            raise ConfigError(
+                f"ShardedDatabase: tables: expected a mapping of names to keys, found {tables!r}"
+            )
+        self.tables = {name: _names(name, key) for name, key in tables.items()}
+        if isinstance(reference, str) or not isinstance(reference, Iterable):
             raise ConfigError(f"ShardedDatabase: reference: expected a list, found {reference!r}")
         self.reference = frozenset(reference)
+        for table in (*self.tables, *self.reference):
+            if not _named(table):
+                raise ConfigError(f"ShardedDatabase: expected the name of a table, found {table!r}")
         both = sorted(self.reference.intersection(self.tables))
         if both:
             raise ConfigError(
@@ -162,6 +167,19 @@ class ShardKeys:
         columns = self.columns(table)
         checked = [_value(column, value) for column, value in zip(columns, values, strict=True)]
         return checked[0] if len(checked) == 1 else tuple(checked)
+
+
+def _names(table: str, key: str | Sequence[str]) -> tuple[str, ...]:
+    names = (key,) if isinstance(key, str) or not isinstance(key, Sequence) else tuple(key)
+    if not names or not all(map(_named, names)):
+        raise ConfigError(
+            f"ShardedDatabase: tables: {table}: expected the name of a column, found {key!r}"
+        )
+    return names
+
+
+def _named(found: object) -> bool:
+    return isinstance(found, str) and found != ""
 
 
 def attribute_names(mapper: Mapper[Any] | None) -> dict[str, str]:

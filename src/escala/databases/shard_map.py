@@ -19,7 +19,7 @@ from escala.databases.pure.rows_sql import in_slots, is_key, quoted
 from escala.databases.pure.shard_rule import ShardRule
 from escala.databases.pure.slot_rule import SlotRule
 from escala.databases.pure.slot_runs import members, runs
-from escala.databases.shard_move import Moving, Rows, ShardMove
+from escala.databases.shard_move import Moving, Rows, ShardMove, check_once
 from escala.errors import ConfigError
 
 Shards = Iterable[str] | Mapping[str, float]
@@ -106,7 +106,7 @@ class ShardMap:
         Text goes by code points, as in PostgreSQL with the collation C. Ranges that overlap are
         refused; a key in a gap between them is an `UnknownKey`.
         """
-        return cls(RangeRule.of(ranges), key)
+        return cls(RangeRule.of(_mapping(ranges, "of shards to their ranges")), key)
 
     @classmethod
     def directory(
@@ -114,7 +114,7 @@ class ShardMap:
     ) -> Self:
         """List each key with its shard; `otherwise` has those that are not listed."""
         rest = None if otherwise is None else _rule(otherwise)
-        return cls(DirectoryRule(entries, rest), key)
+        return cls(DirectoryRule(_mapping(entries, "of keys to their shards"), rest), key)
 
     @classmethod
     def geo(cls, regions: Mapping[str, str | ShardMap], *, key: str | tuple[str, ...]) -> Self:
@@ -125,7 +125,8 @@ class ShardMap:
         >>> world.shard(("eu", "acme")), world.shard(("us", "acme"))
         ('eu0', 'us0')
         """
-        return cls(GeoRule({region: _rule(place) for region, place in regions.items()}), key)
+        places = _mapping(regions, "of regions to their shards")
+        return cls(GeoRule({region: _rule(place) for region, place in places.items()}), key)
 
     def shard(self, key: KeyValue) -> str:
         """The shard that owns this key. Raises `UnknownKey`."""
@@ -189,7 +190,7 @@ class ShardMap:
 
     def unpin(self, key: KeyValue) -> Self:
         """Make the map in which that key goes with the others. Raises `ConfigError` if it does."""
-        if key not in self._pins:
+        if hashable(key) not in self._pins:
             raise ConfigError(f"ShardMap: unpin: {key!r} is not pinned")
         return self._next(pins={each: self._pins[each] for each in self._pins if each != key})
 
@@ -242,10 +243,7 @@ class ShardMap:
         for move in begun:
             self._check(move)
         everything = (*self._moving, *begun)
-        slots = [slot for move in everything for slot in members(move.slots)]
-        keys = [key for move in everything for key in move.keys]
-        if len(slots) + len(keys) > len({*slots}) + len({*keys}):
-            raise ConfigError("ShardMap: with_moving: expected each slot and key in one move only")
+        check_once(everything)
         return self._next(moving=everything)
 
     def moved(self, move: Moving) -> Self:
@@ -279,8 +277,8 @@ class ShardMap:
     def rows(self, move: ShardMove | Moving) -> Rows:
         """Which rows a move takes along: pinned keys stay, whatever becomes of their slots."""
         slots = {*members(move.slots)}
-        but = (key for key in self._pins if slots and self.slot(key) in slots)
-        return Rows(runs(slots), move.keys, tuple(but))
+        but = tuple(key for key in self._pins if slots and self.slot(key) in slots)
+        return Rows(runs(slots), move.keys, but)
 
     def foreign(self, shard: str) -> Rows:
         """Which rows may be on a shard without being its own, because a move is under way."""
@@ -325,6 +323,7 @@ class ShardMap:
         made = cls(saved.rule, saved.key, epoch=saved.epoch, pins=saved.pins)
         for move in saved.moving:
             made._check(move)
+        check_once(saved.moving)
         made._moving = saved.moving
         return made
 
@@ -354,12 +353,14 @@ class ShardMap:
 
     def _check(self, move: Moving) -> None:
         """Refuse a move of what its owner does not own. Raises `ConfigError`."""
-        slots = members(move.slots)
-        if move.source == move.target or not (slots or move.keys):
+        if move.source == move.target or not (move.slots or move.keys):
             raise ConfigError(f"ShardMap: expected slots or keys of another shard, found {move}")
         owners = self._slot_rule.owners
-        for slot in slots:
-            if not 0 <= slot < len(owners) or owners[slot] != move.owner:
+        for first, last in move.slots:
+            if not 0 <= first <= last < len(owners):
+                raise ConfigError(f"ShardMap: there are no slots from {first} to {last}")
+        for slot in members(move.slots):
+            if owners[slot] != move.owner:
                 raise ConfigError(f"ShardMap: slot {slot} is not on {move.owner!r}")
         for key in move.keys:
             if self.shard(key) != move.owner:
@@ -378,6 +379,12 @@ class ShardMap:
 
     def __repr__(self) -> str:
         return f"ShardMap(epoch {self._epoch}, {len(self.shards)} shards by {'+'.join(self._key)})"
+
+
+def _mapping(found: Mapping[Any, Any], to: str) -> Mapping[Any, Any]:
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"ShardMap: expected a mapping {to}, found {found!r}")
+    return found
 
 
 def _named(column: object) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
 
 from escala.databases.pure.key_value import KeyValue
+from escala.databases.pure.slot_runs import members
+from escala.errors import ConfigError
 
 Slots = tuple[tuple[int, int], ...]
 
@@ -63,3 +66,11 @@ class Rows(msgspec.Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return bool(self.slots or self.keys)
+
+
+def check_once(moves: Iterable[Moving]) -> None:
+    """Refuse what is in two moves. Raises `ConfigError`."""
+    slots = [slot for move in moves for slot in members(move.slots)]
+    keys = [key for move in moves for key in move.keys]
+    if len(slots) + len(keys) > len({*slots}) + len({*keys}):
+        raise ConfigError("ShardMap: moving: expected each slot and key in one move only")

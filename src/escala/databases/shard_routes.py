@@ -10,13 +10,14 @@ from sqlalchemy import Table
 from escala.databases.owned_rows import only_owned
 from escala.databases.reference_rows import everywhere
 from escala.databases.scatter_request import budget, within_budget
-from escala.databases.scatter_run import run_scatter
+from escala.databases.scatter_run import refuse, run_scatter
 from escala.databases.scatter_tables import Tables
 from escala.databases.shard_inserts import by_primary_key, insert, many
 from escala.databases.shard_internals import from_shard
 from escala.databases.shard_key import Statement, no_key
+from escala.databases.shard_new_keys import made_keys, refuse_new_keys
 from escala.databases.shard_scopes import Scopes, scopes
-from escala.errors import NoShardKey
+from escala.errors import CannotMerge, NoShardKey
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Result
@@ -44,7 +45,7 @@ def route(session: ShardedSession, state: ORMExecuteState) -> Result[Any] | None
         if shard is None and state.is_insert and statement.select is None and target is not None:
             return insert(session, state, target)
         if state.is_update and target is not None:
-            _refuse_new_keys(session, state, target)
+            refuse_new_keys(keys, state, target)
         if wide:
             return _scattered(session, state, seen)
     find, narrowed = destination(session, state, seen)
@@ -87,6 +88,10 @@ def destination(
 def _keys(session: ShardedSession, state: ORMExecuteState, seen: Statement) -> Scopes:
     """The keys that a statement names, for all of its parameters."""
     given, keys = state.parameters, session.shards.keys
+    statement: Any = state.statement
+    if state.is_insert:
+        inner = scopes(statement, seen.queries, keys, given)
+        return Scopes([*made_keys(keys, statement, statement.table), *inner.keys], inner.unbound)
     if not isinstance(given, list):
         return scopes(state.statement, seen.queries, keys, given)
     if state.is_update and (found := by_primary_key(session, state)):
@@ -121,23 +126,6 @@ def _one(session: ShardedSession, seen: Statement, shard_map: ShardMap, found: l
     return shards[0]
 
 
-def _refuse_new_keys(session: ShardedSession, state: ORMExecuteState, target: Table) -> None:
-    """A row does not go to another shard by an update."""
-    keys = session.shards.keys
-    if target.fullname not in keys.tables:
-        return
-    statement: Any = state.statement
-    names = {getattr(each, "key", each) for each in statement._values or ()}  # noqa: SLF001
-    ordered = getattr(statement, "_ordered_values", None) or ()  # of SQLAlchemy 2.0
-    names |= {getattr(each, "key", each) for each, _ in ordered}
-    for column in keys.columns(target):
-        if column.key in names:
-            raise NoShardKey(
-                f"ShardedSession: {target.fullname}.{column.key} is the shard key, which an "
-                "update does not change: delete the row and insert it"
-            )
-
-
 def _changes(state: ORMExecuteState) -> bool:
     return state.is_insert or state.is_update or state.is_delete
 
@@ -158,13 +146,19 @@ def _scattered(session: ShardedSession, state: ORMExecuteState, seen: Statement)
         within_budget(limit, len(shards))
         return dict.fromkeys(shards)
 
-    placed = session.on_shards.enter(place, writes=not seen.reads)
     given: Any = state.parameters
+    tables = Tables(keys.tables, keys.reference)
+    if isinstance(given, list):
+        raise CannotMerge("a scatter takes one set of parameters: execute it once for each")
+    if not seen.reads:  # it would be let in as a writer
+        first = session.on_shards.map.shards[0]
+        refuse(state.statement, tables, session.get_bind(shard=first).dialect.name, given)
+    placed = session.on_shards.enter(place, writes=not seen.reads)
     return run_scatter(
         session,
         state.statement,
         {shard: session.connected(shard) for shard in placed},
-        Tables(keys.tables, keys.reference),
+        tables,
         parameters=given,
         options={
             name: value

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Table
-from sqlalchemy.sql import operators, visitors
+from sqlalchemy import Delete, Table, Update
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression
 from sqlalchemy.sql.selectable import Alias, Join, Select
 
@@ -37,32 +37,34 @@ def scopes(
     """
     found: list[Any] = []
     unbound = None
-    for query in queries if statement in queries else (statement, *queries):
+    inner = any(query is not statement for query in queries)
+    for query, around in _queries(statement) if inner else [(statement, ())]:
         if named := keys.where(query, parameters):
             found += named
-        elif unbound is None and not _follows(query, keys):
+        elif unbound is None and not _follows(query, around, keys):
             unbound = _sharded(query, keys)
     return Scopes(found, unbound)
 
 
 def unbound_within(statement: Any, keys: ShardKeys) -> Table | None:  # noqa: ANN401  any statement
     """The table of a query within a statement that is for no key at all."""
-    for query in visitors.iterate(statement):
-        if not isinstance(query, Select) or query is statement:
+    for query, around in _queries(statement):
+        if query is statement:
             continue
-        if not keys.where(query, None) and not _follows(query, keys):
+        if not keys.where(query, None) and not _follows(query, around, keys):
             table = _sharded(query, keys)
             if table is not None:
                 return table
     return None
 
 
-def sources(statement: Any) -> list[Any]:  # noqa: ANN401  a query, update or delete
-    """The tables and aliases that a statement takes rows from."""
+def sources(statement: Any, around: Collection[Any] = ()) -> list[Any]:  # noqa: ANN401  a query, update or delete
+    """The tables and aliases that a statement takes rows from, but for those `around` it."""
     if not isinstance(statement, Select):
         return [statement.table] if hasattr(statement, "table") else []
     found: list[Any] = []
-    waiting = list(final_froms(statement))
+    given = tuple(around)
+    waiting = list(final_froms(statement, given, given))
     while waiting:
         source = waiting.pop()
         if isinstance(source, Join):
@@ -80,13 +82,31 @@ def _sharded(statement: Any, keys: ShardKeys) -> Table | None:  # noqa: ANN401  
     return None
 
 
-def _follows(query: Any, keys: ShardKeys) -> bool:  # noqa: ANN401  has a WHERE
+def _queries(
+    element: Any,  # noqa: ANN401  any statement or a part of it
+    around: tuple[Any, ...] = (),
+) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Each query, update or delete in it, and those around that one."""
+    if isinstance(element, Select | Update | Delete):
+        yield element, around
+        around = (*around, element)
+    for child in element.get_children():
+        yield from _queries(child, around)
+
+
+def _follows(query: Any, around: tuple[Any, ...], keys: ShardKeys) -> bool:  # noqa: ANN401  has a WHERE
+    """Whether it compares its key with that of a query around it."""
+    pairs = []
     for part in conjuncts(getattr(query, "whereclause", None)):
         if isinstance(part, BinaryExpression) and part.operator is operators.eq:
-            one, other = (_key_table(side, keys) for side in (part.left, part.right))
-            if one is not None and other is not None and one is not other:
-                return True
-    return False
+            pair = [_key_table(side, keys) for side in (part.left, part.right)]
+            if None not in pair:
+                pairs.append(pair)
+    if not pairs or not around:
+        return False
+    others = {source for each in around for source in sources(each)}
+    own = {*sources(query, others)}
+    return any((one in own) is not (other in own) for one, other in pairs)
 
 
 def _key_table(column: Any, keys: ShardKeys) -> Any:  # noqa: ANN401  an element, a table

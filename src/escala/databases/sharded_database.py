@@ -21,7 +21,7 @@ from escala.databases.shard_map import ShardMap
 from escala.databases.shard_server import ShardRow, install
 from escala.databases.sharded_session import ShardedSession
 from escala.databases.two_phase import TwoPhase
-from escala.errors import ConfigError, MapOutdated
+from escala.errors import ConfigError, MapOutdated, NoShardKey
 from escala.kernel.at_fork import begin_anew, free
 from escala.kernel.events import publish
 from escala.kernel.runtime import colours
@@ -64,6 +64,10 @@ class ShardedDatabase:
         name: str = "shards",
         **engine_options: Any,  # noqa: ANN401  of `create_engine`
     ) -> None:
+        if not isinstance(shard_map, ShardMap):
+            raise ConfigError(f"ShardedDatabase: expected a ShardMap, found {shard_map!r}")
+        if not isinstance(shards, Mapping):
+            raise ConfigError("ShardedDatabase: shards: expected a mapping of names to URLs")
         self.keys = ShardKeys(tables, reference)
         for table, columns in self.keys.tables.items():
             if len(columns) != len(shard_map.key):
@@ -141,7 +145,9 @@ class ShardedDatabase:
 
     def engine(self, shard: str, *, asynchronous: bool = False) -> Engine:
         """The engine of a shard; in the async colour the one below its `AsyncEngine`."""
-        place = self._places[shard]
+        place = self._places.get(shard)
+        if place is None:
+            raise NoShardKey(f"ShardedDatabase: there is no shard {shard!r}")
         if isinstance(place, Node):
             return place.bind(writes=True, asynchronous=asynchronous)
         return place.async_engine.sync_engine if asynchronous else place.engine
@@ -266,7 +272,9 @@ class ShardedDatabase:
             sweeper.close()
 
     def _sqlite(self, shard: str) -> bool:
-        place = self._places[shard]
+        place = self._places.get(shard)
+        if place is None:
+            raise NoShardKey(f"ShardedDatabase: there is no shard {shard!r}")
         return place.url.sqlite if isinstance(place, Node) else place.sqlite
 
     def _missing(self, shard_map: ShardMap) -> list[str]:

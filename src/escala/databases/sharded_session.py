@@ -119,6 +119,12 @@ class ShardedSession(Session):
                 each.identity_token = self._home(each.mapper, each, self.on_shards.map)
         return super().merge(instance, **options)
 
+    def _bulk_save_mappings(self, *_: Any, **__: Any) -> None:  # noqa: ANN401  what SQLAlchemy gives
+        raise ConfigError(
+            "ShardedSession: bulk_…() knows one database only: execute(insert(…), […]) splits rows "
+            "by shard, and add_all() objects"
+        )
+
     def _identity_lookup(
         self,
         mapper: Mapper[Any],

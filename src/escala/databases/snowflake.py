@@ -67,7 +67,8 @@ class Snowflake:
             raise ConfigError(
                 f"Snowflake: node: expected a whole number from 0 to {LAST_NODE}, found {node!r}"
             )
-        if epoch.tzinfo is None:
+        given: object = epoch
+        if not isinstance(given, datetime) or given.tzinfo is None:
             raise ConfigError(f"Snowflake: epoch: expected a time with its zone, found {epoch!r}")
         self._node, self._epoch, self._clock = node, epoch, clock
         self._since = round(epoch.timestamp() * 1000)

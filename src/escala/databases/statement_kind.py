@@ -9,18 +9,19 @@ from typing import Any
 from sqlalchemy.sql.selectable import CompoundSelect, Select
 
 from escala.databases.reading_functions import READING
-from escala.databases.session_internals import cache_key
+from escala.databases.session_internals import cache_key, computed, said_in_options
 
 _LEAVES = frozenset({"table", "bindparam", "null", "true", "false", "typeclause", "collation"})
 _KINDS = """
 aggregateorderby aggregate_order_by alias array binary case cast clauselist compound_select
 cte expression_clauselist extract frame_clause funcfilter function grouping join label
-label_reference lateral order_by_list over postgresql_distinct_on scalar_function_column
-select select_statement_grouping slice subquery table_valued_alias table_valued_column
-textual_label_reference tuple type_coerce unary withingroup
+label_reference lateral memoized_select_entities order_by_list over postgresql_distinct_on
+scalar_function_column select select_statement_grouping slice subquery table_valued_alias
+table_valued_column textual_label_reference tuple type_coerce unary withingroup
 """
 _BRANCHES = frozenset(_KINDS.split())
 _PLAIN = re.compile(r"\*|[\w.]+")
+_SIGNS = re.compile(r"[-+*/<>=~!@#%^&|`?]+")
 _QUERIES = frozenset({"select", "compound_select", "cte"})
 _ADDED = ("_prefixes", "_suffixes", "_hints", "_statement_hints")
 
@@ -57,8 +58,8 @@ class StatementKinds:
 def only_reads(statement: object, functions: Collection[str] = READING) -> bool:
     """Whether a statement is a plain query, all the way down: on doubt it is not.
 
-    Text, `FOR UPDATE`, INSERT, UPDATE and DELETE in a CTE, prefixes, and functions that are not
-    among `functions` are no plain query.
+    Text, `FOR UPDATE`, INSERT, UPDATE and DELETE in a CTE, prefixes, operators in words of one's
+    own, and functions that are not among `functions` are no plain query.
     """
     if not isinstance(statement, (Select, CompoundSelect)):
         return False
@@ -66,16 +67,29 @@ def only_reads(statement: object, functions: Collection[str] = READING) -> bool:
     while waiting:
         element = waiting.pop()
         kind = element.__visit_name__
+        if _is_text(element):
+            return False
         if kind == "column":
-            if getattr(element, "is_literal", False) and not _PLAIN.fullmatch(element.name):
-                return False  # text by another name
             continue
+        waiting.extend(computed(element))
         if kind in _LEAVES:
             continue
         if kind not in _BRANCHES or not _harmless(element, kind, functions):
             return False
         waiting.extend(element.get_children())
+        if kind == "select":
+            waiting.extend(said_in_options(element))
     return True
+
+
+def _is_text(element: Any) -> bool:  # noqa: ANN401
+    """Whether it is text by another name."""
+    written = getattr(getattr(element, "operator", None), "opstring", None)
+    if written is not None and not _SIGNS.fullmatch(written):
+        return True
+    name = getattr(element, "name", None)
+    raw = getattr(element, "is_literal", False) or getattr(name, "quote", None) is False
+    return raw and not _PLAIN.fullmatch(str(name))
 
 
 def _harmless(element: Any, kind: str, functions: Collection[str]) -> bool:  # noqa: ANN401

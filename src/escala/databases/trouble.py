@@ -6,14 +6,16 @@ from sqlalchemy.exc import DBAPIError
 
 from escala.errors import Unavailable
 
-_WRITES = "25006"  # read_only_sql_transaction
+# read_only_sql_transaction, and what a standby cannot do at all: feature_not_supported (an unlogged
+# table, SERIALIZABLE) and object_not_in_prerequisite_state (locks)
+_PRIMARYS = frozenset({"25006", "0A000", "55000"})
 # admin_shutdown, crash_shutdown, cannot_connect_now, and what a standby cancels to go on replaying
 _GOES = frozenset({"57P01", "57P02", "57P03", "40001"})
 
 
-def wrote(error: BaseException) -> bool:
-    """The server refused to write in a read-only transaction."""
-    return isinstance(error, DBAPIError) and _state(error) == _WRITES
+def needs_primary(error: BaseException) -> bool:
+    """The server refused to write, or to do what no standby can."""
+    return isinstance(error, DBAPIError) and _state(error) in _PRIMARYS
 
 
 def gone(error: BaseException, *, connected: bool) -> bool:

@@ -20,6 +20,7 @@ from escala.kernel.policy import Scope
 from escala.kernel.problem import BROKEN, Path, dotted
 from escala.kernel.wrong_value import not_among
 
+_KEYLESS = {"round_robin", "weighted_round_robin", "least_connections", "p2c", "peak_ewma"}
 _HEADER_KEY = re.compile("header:[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 Finding: TypeAlias = tuple[Path, str]
@@ -31,6 +32,7 @@ def faults(stack: Maybe) -> Iterator[Finding]:
     yield from _addresses(stack)
     yield from _sources(stack)
     yield from _targets(stack)
+    yield from _weights(stack)
     yield from _upstream_names(stack)
     yield from _duplicate_routes(stack)
     yield from _keys(stack)
@@ -50,6 +52,8 @@ def oddities(stack: Maybe) -> Iterator[Finding]:
         hashing = upstream.balance.name == "consistent_hash"
         if hashing and upstream.hash_on is None:
             yield (*path, "balance"), "without hash_on no request has a key to be placed by"
+        if upstream.hash_on is not None and upstream.balance.name in _KEYLESS:
+            yield (*path, "hash_on"), f"the balancer {upstream.balance.name!r} looks at no key"
 
 
 def _addresses(stack: Maybe) -> Iterator[Finding]:
@@ -91,6 +95,22 @@ def _targets(stack: Maybe) -> Iterator[Finding]:
                 again = f"found '{target.url}' again (first in {dotted(first[target.url])})"
                 yield path, f"expected each target once, {again}"
             first.setdefault(target.url, path)
+
+
+def _weights(stack: Maybe) -> Iterator[Finding]:
+    """What a balancer has against the weights of its targets."""
+    upstreams = stack.upstreams if isinstance(stack.upstreams, dict) else {}
+    for name, upstream in upstreams.items():
+        if upstream is BROKEN or BROKEN in (upstream.targets, upstream.balance):
+            continue
+        weights = [getattr(target, "weight", BROKEN) for target in upstream.targets or ()]
+        if BROKEN in weights or upstream.subset is not None:
+            continue
+        try:
+            upstream.balance.build().check(weights)
+        except ConfigError as error:
+            for problem in error.problems:
+                yield ("upstreams", name, "balance"), problem.partition(": ")[2]
 
 
 def _upstream_names(stack: Maybe) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from escala.hashing.pure.ring_points import fingers, points_of, ring
 from escala.hashing.snapshot import Key, Snapshot
 
 _VNODES = 512
-_MOST_VNODES, _MOST_POINTS = 65_536, 8_000_000
+_MOST_VNODES, MOST_POINTS = 65_536, 8_000_000
 _LARGEST_FACTOR = 1000.0
 
 
@@ -116,7 +116,7 @@ class HashRing(Snapshot):
 
         One of each zone before a second one of any. All nodes, when `count` is more than that.
         """
-        counted("HashRing", "count", count, 1, _MOST_POINTS)
+        counted("HashRing", "count", count, 1, MOST_POINTS)
         return spread(self.walk(key), self._zones, count)
 
     def place(self, key: Key, loads: Mapping[str, float]) -> str:
@@ -200,9 +200,9 @@ class HashRing(Snapshot):
             node: max(1, round(self._vnodes * weight))
             for node, weight in sorted(self._weights.items())
         }
-        if (total := sum(counts.values())) > _MOST_POINTS:
+        if (total := sum(counts.values())) > MOST_POINTS:
             raise ConfigError(
-                f"HashRing: nodes: expected vnodes times weights to be at most {_MOST_POINTS:,} "
+                f"HashRing: nodes: expected vnodes times weights to be at most {MOST_POINTS:,} "
                 f"points, found {total:,}"
             )
         return {

@@ -411,6 +411,26 @@ def test_who_stays_keeps_its_record_and_who_goes_loses_it() -> None:
     assert told.seconds == 30.0, "nothing is left of its first ejection"
 
 
+def test_when_fewer_are_left_those_come_back_whose_time_is_over_first() -> None:
+    machine = watching("abcdefgh")
+    for now, name in enumerate("cdab", 1):
+        calls(machine, name, 0, 3, now=float(now))
+    assert out(machine) == "abcd"
+    assert machine.watch(set("abcde"), 9.0) == [
+        Ejection("c", 9.0, 0.0, "too many would be out"),
+        Ejection("d", 9.0, 0.0, "too many would be out"),
+    ]
+    assert out(machine) == "ab"
+    assert machine.watch(set("ab"), 9.5) == [Ejection("a", 9.5, 0.0, "too many would be out")]
+    machine.turn(10.0)
+    machine.turn(20.0)
+    machine.turn(30.0)
+    assert machine.due == 34.0
+    assert [each.name for each in machine.watch(set("b"), 31.0)] == ["b"]
+    assert machine.due == 40.0
+    assert machine.watch(set(), 32.0) == []
+
+
 @given(
     st.lists(
         st.one_of(

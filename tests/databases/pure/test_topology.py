@@ -60,7 +60,7 @@ def test_nothing_is_believed_before_a_majority_agrees() -> None:
     assert view.primary is None
     assert view.nodes[0].received == 0
     assert view.nodes[2] == unseen
-    assert "no majority" in view.nodes[0].reason
+    assert view.nodes[0].reason.startswith("fewer than 2 of 3 nodes have named the same system")
     assert (view.nodes[0].role, view.system_id) == ("fenced", None)
     view = made.saw(standby(1))
     assert (view.primary, view.system_id, view.timeline, view.generation) == (0, OURS, 1, 1)
@@ -76,6 +76,15 @@ def test_a_majority_of_all_nodes(count: int, enough: int) -> None:
         assert made.view().primary is None
         made.saw(standby(number))
     assert made.view().primary == 0
+
+
+def test_fewer_are_enough_when_that_was_said() -> None:
+    made = Topology(("a", "b", "c"), max_bytes=1, max_age=1.0, slow_start=0.0, quorum=1)
+    assert made.saw(primary()).primary == 0
+    assert made.saw(standby(1)._replace(system_id=OTHERS)).nodes[1].role == "stranger"
+    made = Topology(("a", "b"), max_bytes=1, max_age=1.0, slow_start=0.0, quorum=1)
+    assert made.saw(standby(1)).system_id == OURS
+    assert made.saw(primary()).primary == 0
 
 
 def test_half_of_the_nodes_with_another_identifier_is_no_majority() -> None:

@@ -95,8 +95,11 @@ class Outliers:
         """How many targets are out."""
         return len(self._out)
 
-    def watch(self, names: set[str], now: float) -> None:
-        """These are the targets from now on; what is known of those that stay is kept."""
+    def watch(self, names: set[str], now: float) -> list[Ejection]:
+        """These are the targets from now on; what is known of those that stay is kept.
+
+        When fewer are left, fewer may be out: those whose time is over first come back.
+        """
         for name in self._records.keys() - names:
             del self._records[name]
             self._out.discard(name)
@@ -104,7 +107,11 @@ class Outliers:
             self._records[name] = Record(name)
         if self._ends == inf:
             self._ends = now + self._rules.interval
+        out = sorted(self._out, key=lambda name: (self._records[name].until, name))
+        back = out[: max(0, len(out) - self._room())]
+        self._out.difference_update(back)
         self._set_due()
+        return [Ejection(name, now, 0.0, "too many would be out") for name in back]
 
     def out(self, name: str) -> bool:
         """Whether this target is ejected."""
@@ -191,8 +198,7 @@ class Outliers:
                 yield 0.0, record, reason
 
     def _eject(self, record: Record, now: float, reason: str) -> Ejection | None:
-        room = max(1, int(self._rules.most * len(self._records)))
-        if len(self._out) >= min(room, len(self._records) - 1):
+        if len(self._out) >= self._room():
             return None
         rules = self._rules
         record.strikes = min(record.strikes + 1, ceil(rules.longest / rules.ejection))
@@ -203,6 +209,11 @@ class Outliers:
         self._out.add(record.name)
         self._set_due()
         return Ejection(record.name, now, seconds, reason)
+
+    def _room(self) -> int:
+        """How many may be out: 29 % of 100 is 28.999... in floats."""
+        many = len(self._records)
+        return min(max(1, int(round(self._rules.most * many, 6))), max(0, many - 1))
 
     def _set_due(self) -> None:
         back = min((self._records[name].until for name in self._out), default=inf)

@@ -31,8 +31,7 @@ class GeoRule:
 
     def shard(self, key: KeyValue) -> str:
         """The shard of a region, or the one that its map says for the rest of the key."""
-        parts = key if isinstance(key, tuple) else (key,)
-        region, rest = parts[0], parts[1:]
+        region, *rest = key if key and isinstance(key, tuple) else (key,)
         rule = self.regions.get(region) if isinstance(region, str) else None
         if rule is None:
             raise UnknownKey(f"ShardMap: {not_among('regions', self.regions, str(region))}")
@@ -40,7 +39,7 @@ class GeoRule:
             return rule.name
         if not rest:
             raise UnknownKey(f"ShardMap: expected ({region!r}, key), since {region!r} has shards")
-        return rule.shard(checked(rest[0] if len(rest) == 1 else rest))
+        return rule.shard(checked(rest[0] if len(rest) == 1 else tuple(rest)))
 
     def moves(self, new: GeoRule) -> Iterator[ShardMove]:
         """Region by region; what a region that is new has is not on any shard yet."""

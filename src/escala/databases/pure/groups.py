@@ -64,7 +64,7 @@ class Part:
         sample = next(row[self.position] for row in rows if row[self.position] is not None)
         if isinstance(sample, Decimal):
             return divide(Decimal(total), Decimal(count))
-        return total / count
+        return float(total) / count
 
 
 def _sum(values: Sequence[Any]) -> Any:  # noqa: ANN401

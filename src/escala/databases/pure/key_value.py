@@ -24,12 +24,8 @@ def checked(key: object) -> KeyValue:
 
 
 def hashable(key: KeyValue) -> KeyValue:
-    """The key, if a table can be asked about it. Raises `UnknownKey`."""
-    try:
-        hash(key)
-    except TypeError:
-        return checked(key)
-    return key
+    """The key, if a table can be asked about it: for one, True is 1. Raises `UnknownKey`."""
+    return key if type(key) in {str, int} else checked(key)
 
 
 def as_json(key: KeyValue) -> Any:  # noqa: ANN401  what `from_json` reads

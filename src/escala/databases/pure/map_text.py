@@ -14,6 +14,7 @@ from escala.databases.shard_move import Moving
 from escala.errors import ConfigError, UnknownKey
 
 _FORMAT, _VERSION = "escala.shard_map", 1
+_MOST = 2**62  # epochs: a column of 64 bits has room for more
 
 
 class SavedMap(NamedTuple):
@@ -79,12 +80,12 @@ def from_text(text: str | bytes) -> SavedMap:
             found.epoch,
             found.key,
             restored(found.rule),
-            {from_json(key): shard_name(shard) for key, shard in found.pins},
+            _pins(found.pins),
             tuple(_moving(move) for move in found.moving),
         )
     except ConfigError:
         raise
-    except (msgspec.DecodeError, ValueError, UnknownKey, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, UnknownKey, RecursionError) as error:
         raise ConfigError(f"ShardMap: expected what to_json writes: {error}") from error
 
 
@@ -96,8 +97,17 @@ def _check(head: _Head) -> None:
             f"ShardMap: expected version {_VERSION} of the format, found {head.version}: a newer "
             "Escala has written it"
         )
-    if head.epoch < 1:
-        raise ConfigError(f"ShardMap: epoch: expected 1 or more, found {head.epoch}")
+    if not 1 <= head.epoch <= _MOST:
+        raise ConfigError(
+            f"ShardMap: epoch: expected a number from 1 to {_MOST}, found {head.epoch}"
+        )
+
+
+def _pins(found: list[tuple[Any, str]]) -> dict[KeyValue, str]:
+    pins = {from_json(key): shard_name(shard) for key, shard in found}
+    if len(pins) < len(found):
+        raise ConfigError("ShardMap: pins: expected each key once")
+    return pins
 
 
 def _moving(found: _Moving) -> Moving:

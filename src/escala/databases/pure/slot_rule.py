@@ -24,7 +24,7 @@ class SlotRule:
     __slots__ = ("_hash", "_mask", "hash", "owners", "shards")
 
     def __init__(self, owners: tuple[str, ...], hash: str) -> None:  # noqa: A002  as in the JSON
-        if hash not in HASHES:
+        if hash not in [*HASHES]:  # found by equality, whatever it is
             raise ConfigError(
                 f"ShardMap: hash: expected one of {', '.join(HASHES)}, found {hash!r}"
             )

@@ -62,6 +62,16 @@ def divided(left: Value, right: Value, *, by_zero_is_null: bool, as_float: bool)
     return value
 
 
+def as_decimal(inner: Value, digits: int) -> Value:
+    """A `float` as a `Decimal` with so many digits after the point."""
+
+    def value(row: Row) -> Any:  # noqa: ANN401
+        found = inner(row)
+        return Decimal(f"{found:.{digits}f}") if isinstance(found, float) else found
+
+    return value
+
+
 def negative(inner: Value) -> Value:
     """`-inner`."""
     return reckoned("sub", constant(0), inner)

@@ -100,10 +100,10 @@ class Topology:
     """Sightings and failures go in, a `View` comes out.
 
     The primary is the one node that is not in recovery and writes the highest timeline that any
-    node has shown. Nothing is believed before a majority of the nodes has named the same system
-    identifier; nodes of another system are never used. The primary stays while it cannot be
-    reached: only a higher timeline, or itself as a standby, takes its place. Two that write the
-    same timeline are none, unless one of them was the primary already.
+    node has shown. Nothing is believed before `quorum` nodes (a majority of all) have named the
+    same system identifier; nodes of another system are never used. The primary stays while it
+    cannot be reached: only a higher timeline, or itself as a standby, takes its place. Two that
+    write the same timeline are none, unless one of them was the primary already.
 
     A replica is read while it lags by at most `max_bytes` and `max_age` seconds, and is back when
     it lags by half of that or less; then its weight grows over `slow_start` seconds. The lag in
@@ -112,9 +112,16 @@ class Topology:
     """
 
     def __init__(
-        self, names: Sequence[str], *, max_bytes: float, max_age: float, slow_start: float
+        self,
+        names: Sequence[str],
+        *,
+        max_bytes: float,
+        max_age: float,
+        slow_start: float,
+        quorum: int | None = None,
     ) -> None:
         self._names = tuple(names)
+        self._quorum = len(names) // 2 + 1 if quorum is None else quorum
         self._max_bytes, self._max_age, self._slow_start = max_bytes, max_age, slow_start
         self._nodes = [_Node() for _ in names]
         self._system_id: int | None = None
@@ -165,9 +172,9 @@ class Topology:
         )
 
     def _agreed(self) -> int | None:
-        """The system identifier that a majority of all nodes has named."""
+        """The system identifier that enough of the nodes have named."""
         named = [node.sighting.system_id for node in self._nodes if node.sighting]
-        return next((each for each in named if 2 * named.count(each) > len(self._nodes)), None)
+        return next((each for each in named if named.count(each) >= self._quorum), None)
 
     def _ours(self, node: _Node) -> bool:
         seen = node.sighting
@@ -238,7 +245,8 @@ class Topology:
         if seen is None or node.failure:
             return node.failure
         if self._system_id is None:
-            return "no majority of the nodes has named the same system identifier yet"
+            few = f"fewer than {self._quorum} of {len(self._nodes)} nodes"
+            return f"{few} have named the same system identifier yet"
         if not self._ours(node):
             return f"it belongs to another cluster (system identifier {seen.system_id})"
         if node.timeline < self._timeline:
