@@ -388,6 +388,14 @@ WRONG: dict[str, tuple[str, str, str]] = {
     ),
     "unlogged": ("s2", _ALTER + "SET UNLOGGED", "s2: .*expected a plain table"),
     "key type": ("s0", _ALTER + "ALTER tenant_id TYPE name", "key column of type"),
+    "a trigger that always fires": (
+        "s2",
+        "CREATE TRIGGER each BEFORE INSERT ON orders FOR EACH ROW "
+        "EXECUTE FUNCTION suppress_redundant_updates_trigger(); "
+        + _ALTER
+        + "ENABLE ALWAYS TRIGGER each",
+        "s2: .*each would fire for rows that are copied",
+    ),
     "another primary key": (
         "s2",
         _ALTER + "DROP CONSTRAINT orders_pkey, ADD PRIMARY KEY (id, tenant_id)",
@@ -430,6 +438,17 @@ def test_numbers_from_a_sequence_are_warned_of(reshard: Reshard, urls: dict[str,
     assert "id come from a sequence" in reshard.plan().warnings[0]
 
 
+def test_rows_that_would_come_apart_are_warned_of(reshard: Reshard, urls: dict[str, str]) -> None:
+    with psycopg.connect(urls["s0"], autocommit=True) as connection:
+        connection.execute("CREATE TABLE lines (id int PRIMARY KEY, of_order bigint)")
+        try:
+            assert reshard.plan().warnings == []
+            connection.execute("ALTER TABLE lines ADD FOREIGN KEY (of_order) REFERENCES orders")
+            assert "lines refers to orders" in reshard.plan().warnings[0]
+        finally:
+            connection.execute("DROP TABLE lines")
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -438,7 +457,10 @@ def test_numbers_from_a_sequence_are_warned_of(reshard: Reshard, urls: dict[str,
             "the shard 's0', found",
         ),
         (lambda urls: {**urls, "s2": urls["s2"].replace("/postgres", "/template1")}, "s2: no map"),
-        (lambda urls: {**urls, "s2": "postgresql://escala@127.0.0.1:1/no"}, "s2 does not answer"),
+        (
+            lambda urls: {**urls, "s2": "postgresql://escala@127.0.0.1:1/no"},
+            "s2 does not answer.*refused",
+        ),
     ],
     ids=["swapped", "not-installed", "away"],
 )

@@ -26,7 +26,9 @@ SELECT n.nspname, c.relname, c.relkind, c.relpersistence,
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(x.indkey)
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE x.indrelid = c.oid AND x.indisprimary
-      AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%%'))
+      AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%%')),
+  ARRAY(SELECT t.tgname::text FROM pg_trigger t
+    WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') ORDER BY 1)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)
 """
 
@@ -43,6 +45,7 @@ class MovedTable(NamedTuple):
     types: tuple[str, ...]
     primary_key: tuple[str, ...]
     from_sequences: tuple[str, ...]  # of the primary key
+    triggers: tuple[str, ...]  # that fire for rows which a stream brings, too
 
     @property
     def sql(self) -> str:

@@ -130,7 +130,8 @@ class Node:
 
 
 def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[-1]
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return next((line for line in lines if not line.startswith("Multiple ")), lines[0]).strip()
 
 
 def literal(text: str) -> str:

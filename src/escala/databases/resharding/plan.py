@@ -15,6 +15,7 @@ from escala.databases.resharding.preflight import (
     Found,
     check_move,
     check_reference,
+    check_relations,
     check_servers,
     selections,
 )
@@ -77,6 +78,7 @@ def planned(
         if check_servers(source, target, len(involved), found):
             selected = selections((source, target), tables, move, current, found)
             check_reference(source, target, reference, found)
+            check_relations(source, tables, reference, found)
         sql.update(dict(zip((each.table.sql for each in selected), tables.values(), strict=False)))
         pairs.append(
             PlannedPair(

@@ -29,6 +29,15 @@ _WHO = """
 SELECT current_setting('server_version_num')::int / 10000,
   current_setting('is_superuser')::boolean, pg_is_in_recovery()
 """
+_RELATIONS = """
+WITH moved AS (SELECT to_regclass(name)::oid AS oid FROM unnest(%(moved)s::text[]) name),
+  known AS (SELECT to_regclass(name)::oid AS oid FROM unnest(%(known)s::text[]) name)
+SELECT DISTINCT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint
+WHERE contype = 'f'
+  AND (conrelid IN (SELECT oid FROM moved) OR confrelid IN (SELECT oid FROM moved))
+  AND NOT (conrelid IN (SELECT oid FROM known) AND confrelid IN (SELECT oid FROM known))
+ORDER BY 1, 2
+"""
 _HEAPS = 64
 _FOR_COPIES = 1  # slot, sender and worker more than there are streams
 
@@ -150,6 +159,18 @@ def check_reference(source: Node, target: Node, names: Iterable[str], found: Fou
             )
 
 
+def check_relations(
+    source: Node, tables: Iterable[str], reference: Iterable[str], found: Found
+) -> None:
+    """Tell of foreign keys between a table that moves and one that does not."""
+    values = {"moved": [*tables], "known": [*tables, *reference]}
+    for child, parent in source.rows(_RELATIONS, values):
+        found.warnings.append(
+            f"{source.name}: {child} refers to {parent}, and one of them does not move: rows that "
+            "refer to each other come apart; is it a sharded table, or a reference table, too?"
+        )
+
+
 def _wrong(name: str, key: str, tables: Mapping[str, MovedTable | None]) -> Iterable[str]:
     for shard, table in tables.items():
         if table is None:
@@ -160,6 +181,8 @@ def _wrong(name: str, key: str, tables: Mapping[str, MovedTable | None]) -> Iter
             yield f"{shard}: {table.sql}: expected a primary key, found none"
         elif key not in table.columns:
             yield f"{shard}: {table.sql}: expected the shard key {key!r} among its columns"
+        else:
+            yield from _fired(shard, table)
     (source, ours), (target, theirs) = tables.items()
     if ours is None or theirs is None:
         return
@@ -170,6 +193,14 @@ def _wrong(name: str, key: str, tables: Mapping[str, MovedTable | None]) -> Iter
         yield f"{ours.sql}: other columns on {source} than on {target}: {', '.join(unlike)}"
     elif ours.primary_key != theirs.primary_key:
         yield f"{ours.sql}: another primary key on {source} than on {target}"
+
+
+def _fired(shard: str, table: MovedTable) -> Iterable[str]:
+    if table.triggers:
+        yield (
+            f"{shard}: {table.sql}: {', '.join(table.triggers)} would fire for rows that are "
+            "copied or cleaned away; expected no trigger that is ENABLE ALWAYS or REPLICA"
+        )
 
 
 def _heap(shard_map: ShardMap) -> int:
