@@ -34,7 +34,7 @@ def measure_reshard(report: Report, *, quick: bool) -> None:
         import psycopg  # noqa: F401  what resharding needs
         from tests.servers.shard_servers import make_shards, shard_servers
 
-        from escala.databases.shard_map import ShardMap
+        from escala.databases.sharding.shard_map import ShardMap
     except ImportError as error:
         report.absent["postgres"] = str(error)
         return
@@ -62,7 +62,7 @@ def _measure(report: Report, urls: Mapping[str, str], folder: Path) -> None:
     from tests.servers.shard_servers import left_behind, orders
 
     from escala.databases.resharding.reshard import Reshard
-    from escala.databases.shard_map import ShardMap
+    from escala.databases.sharding.shard_map import ShardMap
 
     shard_map = ShardMap.slots(FEW, key="tenant_id")
     reshard = Reshard(urls, tables={"orders": "tenant_id"}, to=shard_map.with_shards(MANY))

@@ -9,13 +9,13 @@ from sqlalchemy import Engine, TextClause, create_engine
 
 from docs.plots.drawing.figure import Figure
 from escala import RoundRobin
-from escala.databases.cluster import Cluster
-from escala.databases.database_url import node_urls
-from escala.databases.node import Node
 from escala.databases.pure.topology import Sighting, Topology
-from escala.databases.replicas import Replicas
-from escala.databases.router import Router
-from escala.databases.seen import Seen
+from escala.databases.replicas.cluster import Cluster
+from escala.databases.replicas.database_url import node_urls
+from escala.databases.replicas.node import Node
+from escala.databases.replicas.replicas import Replicas
+from escala.databases.replicas.router import Router
+from escala.databases.replicas.seen import Seen
 
 LATENESS = [number * 125 for number in range(25)]  # milliseconds
 QUICK, AFTER, POLL, MAX_AGE = 0.01, 0.05, 0.25, 2.0

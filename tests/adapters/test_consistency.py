@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from escala.adapters import AsgiConsistency, WsgiConsistency
-from escala.databases.consistency import scope
-from escala.databases.database import Database
-from escala.databases.seen import Seen
+from escala.databases.replicas.consistency import scope
+from escala.databases.replicas.database import Database
+from escala.databases.replicas.seen import Seen
 from escala.errors import ConfigError, NoPrimary
 
 

@@ -18,9 +18,9 @@ from django.test import AsyncRequestFactory, RequestFactory
 
 from escala.adapters import django_database
 from escala.adapters.django_database import ConsistencyMiddleware, ReplicaRouter
-from escala.databases.database import Database
 from escala.databases.pure.topology import Sighting
-from escala.databases.seen import Seen
+from escala.databases.replicas.database import Database
+from escala.databases.replicas.seen import Seen
 from escala.errors import ConfigError, NoPrimary
 from escala.kernel.runtime import colours
 

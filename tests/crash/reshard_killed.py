@@ -25,7 +25,7 @@ from tests.servers.shard_servers import left_behind, make_shards, orders, shard_
 
 from escala.databases.resharding.node import Node
 from escala.databases.resharding.reshard import Reshard
-from escala.databases.shard_map import ShardMap
+from escala.databases.sharding.shard_map import ShardMap
 
 NAMES, FEW = ("s0", "s1", "s2"), ("s0", "s1")
 TENANTS, ROWS = 400, 8000

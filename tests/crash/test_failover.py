@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tests.servers.postgres_cluster import PostgresCluster, postgres_cluster, until
 
-from escala.databases.database import Database
+from escala.databases.replicas.database import Database
 from escala.errors import CommitUnknown, NoPrimary, Unavailable
 
 RUNS = int(os.environ.get("ESCALA_FAILOVER_RUNS", "2"))

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from tests.servers.postgres_cluster import PostgresCluster, postgres_cluster, until
 
-from escala.databases.database import Database
+from escala.databases.replicas.database import Database
 from escala.errors import Fenced
 
 WRITES = 1_000

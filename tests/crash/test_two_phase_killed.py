@@ -24,7 +24,7 @@ from tests.crash.two_phase_coordinator import Moment, Watched, moments, run
 from tests.servers.postgres_server import PostgresServer, postgres_server
 
 from escala.databases import InDoubtSweeper, ShardMap
-from escala.databases.shard_server import install
+from escala.databases.sharding.shard_server import install
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("two_phase_killed")]
 

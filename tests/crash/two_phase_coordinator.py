@@ -17,8 +17,9 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
-from escala.databases import TwoPhase, prepared
+from escala.databases import TwoPhase
 from escala.databases.pure.two_phase_steps import Do, Step
+from escala.databases.sharding import prepared
 from escala.errors import CommitUnknown
 
 

@@ -13,14 +13,14 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from escala.balancing import RoundRobin
-from escala.databases.cluster import Cluster
-from escala.databases.database_url import NodeUrl
-from escala.databases.node import Node
 from escala.databases.pure.topology import Sighting, Topology
-from escala.databases.reading_functions import READING
-from escala.databases.replicas import Replicas
-from escala.databases.router import Router
-from escala.databases.routing_session import RoutingSession
+from escala.databases.replicas.cluster import Cluster
+from escala.databases.replicas.database_url import NodeUrl
+from escala.databases.replicas.node import Node
+from escala.databases.replicas.reading_functions import READING
+from escala.databases.replicas.replicas import Replicas
+from escala.databases.replicas.router import Router
+from escala.databases.replicas.routing_session import RoutingSession
 
 WHO = Table("who", MetaData(), Column("id", Integer, primary_key=True), Column("name", Text))
 NOTES = Table("notes", MetaData(), Column("id", Integer, primary_key=True), Column("body", Text))

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from escala import Database, Lag, PowerOfTwoChoices
-from escala.databases.consistency import scope
 from escala.databases.pure.token import Position, position, signed
+from escala.databases.replicas.consistency import scope
 from escala.errors import ConfigError, NoPrimary
 
 SECRET = "only the shop knows"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from escala.databases.database_url import node_urls
+from escala.databases.replicas.database_url import node_urls
 from escala.errors import ConfigError
 
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from escala.databases.failover import Failover
-from escala.databases.failover_node import FailoverNode, Look
 from escala.databases.pure.durability import SyncSettings
+from escala.databases.replicas.failover import Failover
+from escala.databases.replicas.failover_node import FailoverNode, Look
 from escala.errors import NoPrimary, StoreUnavailable
 from escala.kernel.runtime import colours, drive
 

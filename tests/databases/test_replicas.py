@@ -6,10 +6,10 @@ import threading
 import warnings
 
 from escala.balancing import LeastConnections, RoundRobin
-from escala.databases.cluster import Cluster, PrimaryChanged, ReplicaChanged
-from escala.databases.monitor import Monitor
 from escala.databases.pure.topology import Sighting, Topology
-from escala.databases.replicas import Replicas
+from escala.databases.replicas.cluster import Cluster, PrimaryChanged, ReplicaChanged
+from escala.databases.replicas.monitor import Monitor
+from escala.databases.replicas.replicas import Replicas
 from escala.kernel.events import Event, subscribe
 
 

@@ -11,8 +11,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tests.databases.nodes import NOTES, WHO, Cloud, clouds, gone
 
-from escala.databases.seen import Seen
-from escala.databases.session_internals import forget_connections
+from escala.databases.replicas.seen import Seen
+from escala.databases.replicas.session_internals import forget_connections
 from escala.errors import ConfigError, NoHealthyBackend, NoPrimary, ReadOnlyTransaction
 
 Make = Callable[..., Cloud]

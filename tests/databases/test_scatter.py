@@ -28,11 +28,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, joinedload, selectinload
 from tests.databases.books import REFERENCE, TABLES, TENANTS, Base, Country, Item, Order
 
-from escala.databases.in_parallel import on_each
-from escala.databases.scatter_request import scatter
-from escala.databases.shard_map import ShardMap
-from escala.databases.sharded_database import ShardedDatabase
-from escala.databases.sharded_session import ShardedSession
+from escala.databases.scattering.in_parallel import on_each
+from escala.databases.scattering.scatter_request import scatter
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.sharded_database import ShardedDatabase
+from escala.databases.sharding.sharded_session import ShardedSession
 from escala.errors import CannotMerge, ConfigError, DeadlineExceeded, NoShardKey
 from escala.kernel.context import restore, shorten
 from escala.kernel.runtime import colours

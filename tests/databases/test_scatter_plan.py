@@ -31,10 +31,10 @@ from sqlalchemy.orm import aliased, column_property, registry, with_loader_crite
 from tests.databases.books import REFERENCE, Country, Item, Order
 
 from escala.databases.pure.merge import SortKey
-from escala.databases.scatter_plan import ScatterPlan, check_change, plan
-from escala.databases.scatter_request import budget, scatter, within_budget
-from escala.databases.scatter_tables import Tables
-from escala.databases.scatter_values import Dialect
+from escala.databases.scattering.scatter_plan import ScatterPlan, check_change, plan
+from escala.databases.scattering.scatter_request import budget, scatter, within_budget
+from escala.databases.scattering.scatter_tables import Tables
+from escala.databases.scattering.scatter_values import Dialect
 from escala.errors import CannotMerge, ConfigError, NoShardKey
 
 

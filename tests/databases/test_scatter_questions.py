@@ -14,9 +14,9 @@ from tests.databases.answers import alike, fetched
 from tests.databases.books import REFERENCE, TABLES, TENANTS, Base, Country, rows
 from tests.databases.questions import Questions
 
-from escala.databases.scatter_request import scatter
-from escala.databases.shard_map import ShardMap
-from escala.databases.sharded_database import ShardedDatabase
+from escala.databases.scattering.scatter_request import scatter
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.sharded_database import ShardedDatabase
 from escala.errors import CannotMerge
 
 COUNT = int(os.environ.get("ESCALA_QUESTIONS", "500"))

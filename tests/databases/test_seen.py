@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from escala.databases.pure.topology import View
-from escala.databases.seen import Seen
+from escala.databases.replicas.seen import Seen
 
 
 def view(*samples: tuple[float, int], timeline: int = 1) -> View:

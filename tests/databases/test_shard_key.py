@@ -22,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 
-from escala.databases.shard_key import ShardKeys
+from escala.databases.sharding.shard_key import ShardKeys
 from escala.errors import NoShardKey
 
 ONE = UUID(int=1)

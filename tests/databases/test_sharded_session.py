@@ -39,12 +39,12 @@ from sqlalchemy.orm import (
 )
 from tests.databases.shop import REFERENCE, TABLES, Base, Country, Customer, Line, Note, Order
 
-from escala.databases.database import Database
-from escala.databases.hot_keys import HotKeys
-from escala.databases.scatter_request import scatter
-from escala.databases.shard_map import ShardMap
-from escala.databases.sharded_database import ShardedDatabase
-from escala.databases.sharded_session import ShardedSession
+from escala.databases.replicas.database import Database
+from escala.databases.scattering.scatter_request import scatter
+from escala.databases.sharding.hot_keys import HotKeys
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.sharded_database import ShardedDatabase
+from escala.databases.sharding.sharded_session import ShardedSession
 from escala.errors import ConfigError, MapOutdated, NoShardKey, UnknownKey
 
 TABLE: Any = Order.__table__

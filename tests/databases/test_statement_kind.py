@@ -55,8 +55,8 @@ from sqlalchemy.schema import ForeignKey
 from sqlalchemy.sql.expression import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
-from escala.databases.reading_functions import READING
-from escala.databases.statement_kind import StatementKinds, only_reads
+from escala.databases.replicas.reading_functions import READING
+from escala.databases.replicas.statement_kind import StatementKinds, only_reads
 
 T = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("name", Text))
 
@@ -278,7 +278,7 @@ def test_statements_that_differ_in_values_only_are_looked_at_once() -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("escala.databases.statement_kind._MOST_KEPT", 3)
+    monkeypatch.setattr("escala.databases.replicas.statement_kind._MOST_KEPT", 3)
     kinds = StatementKinds()
     for number in range(10):
         assert kinds.only_reads(select(T.c.id.label(f"x{number}")))

@@ -16,7 +16,7 @@ import django
 from django.conf import settings
 
 from escala.adapters.django_database import ReplicaRouter
-from escala.databases.database import Database
+from escala.databases.replicas.database import Database
 
 database = Database(sys.argv[1], secret="of sixteen bytes", policy="round_robin")
 nodes = {node.name: f"n{index}" for index, node in enumerate(database.nodes)}

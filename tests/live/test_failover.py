@@ -11,9 +11,9 @@ from sqlalchemy import text
 from tests.databases.pure.test_synchronous_names import GOOD, WRONG
 from tests.servers.postgres_cluster import PostgresCluster, PostgresNode, postgres_cluster, until
 
-from escala.databases.database import Database
-from escala.databases.failover_node import _TURN, FailoverNode
-from escala.databases.safety import FailedOver
+from escala.databases.replicas.database import Database
+from escala.databases.replicas.failover_node import _TURN, FailoverNode
+from escala.databases.replicas.safety import FailedOver
 from escala.errors import ConfigError, NoPrimary
 from escala.kernel.events import subscribe
 from escala.kernel.runtime import colours, drive

@@ -15,10 +15,10 @@ from tests.servers.postgres_cluster import PostgresCluster, PostgresNode, until
 from tests.servers.postgres_server import PostgresServer, postgres_server
 from tests.servers.relay import relayed
 
-from escala.databases.cluster import Cluster
-from escala.databases.commit_outcome import tell_unknown_commits
-from escala.databases.fence import fence
 from escala.databases.pure.topology import Sighting, Topology
+from escala.databases.replicas.cluster import Cluster
+from escala.databases.replicas.commit_outcome import tell_unknown_commits
+from escala.databases.replicas.fence import fence
 from escala.errors import CommitUnknown, Fenced, NoPrimary
 
 pytestmark = pytest.mark.xdist_group("postgres")

@@ -8,7 +8,7 @@ import pytest
 from tests.servers.postgres_cluster import PostgresCluster, postgres_cluster, until
 from tests.servers.postgres_server import postgres_server
 
-from escala.databases.database import Database
+from escala.databases.replicas.database import Database
 
 pytestmark = pytest.mark.xdist_group("postgres")
 

@@ -28,7 +28,7 @@ from escala.databases.resharding.progress import Progress
 from escala.databases.resharding.reshard import Reshard
 from escala.databases.resharding.status import PairStatus
 from escala.databases.resharding.waiting import now, pause, wait_until
-from escala.databases.shard_map import ShardMap
+from escala.databases.sharding.shard_map import ShardMap
 from escala.errors import CannotReshard, ConfigError
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("reshard"), pytest.mark.timeout(120)]
@@ -480,7 +480,7 @@ def test_a_server_that_is_not_set_up_for_it(urls: dict[str, str]) -> None:
             connection.execute(TABLE.encode())
         from sqlalchemy import create_engine
 
-        from escala.databases.shard_server import install
+        from escala.databases.sharding.shard_server import install
 
         engine = create_engine(there["s2"].replace("postgresql://", "postgresql+psycopg://"))
         with engine.begin() as begun:

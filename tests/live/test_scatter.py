@@ -45,9 +45,9 @@ from tests.servers.postgres_server import PostgresServer
 
 from escala import Deadline
 from escala.databases.pure.sql_number import divide
-from escala.databases.scatter_request import scatter
-from escala.databases.shard_map import ShardMap
-from escala.databases.sharded_database import ShardedDatabase
+from escala.databases.scattering.scatter_request import scatter
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.sharded_database import ShardedDatabase
 from escala.errors import CannotMerge, DeadlineExceeded
 
 pytestmark = pytest.mark.xdist_group("scatter")

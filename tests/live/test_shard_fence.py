@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine
 from tests.servers.shard_databases import shard_databases
 
-from escala.databases.shard_server import FENCE_LOCK, install, read, renew
+from escala.databases.sharding.shard_server import FENCE_LOCK, install, read, renew
 from escala.errors import ConfigError
 
 pytestmark = pytest.mark.xdist_group("shards")

@@ -17,13 +17,13 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from tests.databases.shop import REFERENCE, TABLES, Base, Country, Customer, Line, Order
 from tests.servers.shard_databases import shard_databases
 
-from escala.databases.scatter_request import scatter
-from escala.databases.shard_events import MapInstalled, MapRefused, MapReloaded
-from escala.databases.shard_map import ShardMap
-from escala.databases.shard_move import ShardMove
-from escala.databases.shard_server import FENCE_LOCK
-from escala.databases.sharded_database import ShardedDatabase
-from escala.databases.sharded_session import ShardedSession
+from escala.databases.scattering.scatter_request import scatter
+from escala.databases.sharding.shard_events import MapInstalled, MapRefused, MapReloaded
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.shard_move import ShardMove
+from escala.databases.sharding.shard_server import FENCE_LOCK
+from escala.databases.sharding.sharded_database import ShardedDatabase
+from escala.databases.sharding.sharded_session import ShardedSession
 from escala.errors import ConfigError, MapOutdated, NoShardKey
 from escala.kernel.events import Event, subscribe
 

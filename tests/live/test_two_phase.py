@@ -15,12 +15,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
 from tests.servers.shard_databases import shard_databases
 
-from escala.databases import InDoubtSweeper, ShardMap, TwoPhase, prepared, sharded_database
-from escala.databases import decisions as decisions_of
-from escala.databases.commit_outcome import tell_unknown_commits
+from escala.databases import InDoubtSweeper, ShardMap, TwoPhase
 from escala.databases.pure.two_phase_steps import Do, Step
-from escala.databases.shard_server import install
-from escala.databases.two_phase_events import DoubtSettled, LeftInDoubt, SweepFailed
+from escala.databases.replicas.commit_outcome import tell_unknown_commits
+from escala.databases.sharding import decisions as decisions_of
+from escala.databases.sharding import prepared, sharded_database
+from escala.databases.sharding.shard_server import install
+from escala.databases.sharding.two_phase_events import DoubtSettled, LeftInDoubt, SweepFailed
 from escala.errors import CommitUnknown, ConfigError, Unavailable
 from escala.kernel.events import subscribe
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from tests.servers.postgres_cluster import postgres_cluster
 
-from escala.databases.database import Database
+from escala.databases.replicas.database import Database
 
 WRITES = 20
 INSERT = "INSERT INTO kept VALUES (1)"

@@ -14,9 +14,9 @@ from sqlalchemy.ext.horizontal_shard import ShardedSession as PeerSession
 from tests.databases.shop import Base, Customer, Order
 from tests.servers.shard_databases import shard_databases
 
-from escala.databases.scatter_request import scatter
-from escala.databases.shard_map import ShardMap
-from escala.databases.sharded_database import ShardedDatabase
+from escala.databases.scattering.scatter_request import scatter
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.sharded_database import ShardedDatabase
 
 pytestmark = pytest.mark.xdist_group("shards")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from escala.databases.shard_map import ShardMap
+from escala.databases.sharding.shard_map import ShardMap
 
 THREADS = 4
 APART = 10_000_000  # ids of each thread begin so far from those of another one

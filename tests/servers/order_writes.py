@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import CursorResult, delete, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from escala.databases.shard_map import ShardMap
-from escala.databases.sharded_database import ShardedDatabase
-from escala.databases.sharded_session import ShardedSession
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.sharded_database import ShardedDatabase
+from escala.databases.sharding.sharded_session import ShardedSession
 from escala.errors import MapOutdated
 
 

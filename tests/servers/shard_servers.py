@@ -10,8 +10,8 @@ import psycopg
 from sqlalchemy import create_engine
 from tests.servers.postgres_server import PostgresServer, postgres_folder
 
-from escala.databases.shard_map import ShardMap
-from escala.databases.shard_server import install
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.shard_server import install
 
 SETTINGS: dict[str, str | int] = {
     "wal_level": "logical",

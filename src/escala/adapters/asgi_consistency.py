@@ -10,7 +10,7 @@ from escala.adapters.seen_fields import HEADER, SAFE, cookie_in, set_cookie
 from escala.errors import Unavailable
 
 if TYPE_CHECKING:
-    from escala.databases.database import Database
+    from escala.databases.replicas.database import Database
 
 
 class AsgiConsistency:

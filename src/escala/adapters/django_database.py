@@ -16,8 +16,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
 from escala.adapters.seen_fields import COOKIE, HEADER, KEPT, SAFE
-from escala.databases.consistency import Consistency, scope
-from escala.databases.database import Database
+from escala.databases.replicas.consistency import Consistency, scope
+from escala.databases.replicas.database import Database
 from escala.errors import ConfigError, NoHealthyBackend, Unavailable
 from escala.kernel.runtime import colours
 from escala.kernel.wrong_value import sentence

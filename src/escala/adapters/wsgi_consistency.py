@@ -11,7 +11,7 @@ from escala.adapters.wsgi import App, Environ, StartResponse
 from escala.errors import Unavailable
 
 if TYPE_CHECKING:
-    from escala.databases.database import Database
+    from escala.databases.replicas.database import Database
 
 
 class WsgiConsistency:

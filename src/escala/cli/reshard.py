@@ -15,7 +15,7 @@ from escala.cli.reshard_progress import shown_progress
 from escala.databases.resharding.plan import Plan
 from escala.databases.resharding.reshard import Reshard
 from escala.databases.resharding.status import PairStatus
-from escala.databases.shard_map import ShardMap
+from escala.databases.sharding.shard_map import ShardMap
 from escala.errors import CannotReshard, ConfigError
 from escala.kernel.problem import refuse
 from escala.kernel.reader import Reader

@@ -10,56 +10,56 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from escala.databases.cluster import PrimaryChanged, ReplicaChanged
-    from escala.databases.consistency import Consistency
-    from escala.databases.database import Database
-    from escala.databases.failover import Promoted
-    from escala.databases.hot_keys import HotKeys, KeyHot, ShardHot
-    from escala.databases.in_doubt import InDoubtSweeper
-    from escala.databases.lag import Lag
     from escala.databases.pure.durability import Durability
+    from escala.databases.replicas.cluster import PrimaryChanged, ReplicaChanged
+    from escala.databases.replicas.consistency import Consistency
+    from escala.databases.replicas.database import Database
+    from escala.databases.replicas.failover import Promoted
+    from escala.databases.replicas.lag import Lag
+    from escala.databases.replicas.routing_session import RoutingSession
+    from escala.databases.replicas.safety import FailedOver
     from escala.databases.resharding.reshard import Reshard
-    from escala.databases.routing_session import RoutingSession
-    from escala.databases.safety import FailedOver
-    from escala.databases.scatter_request import scatter
-    from escala.databases.shard_events import MapInstalled, MapRefused, MapReloaded
-    from escala.databases.shard_map import ShardMap
-    from escala.databases.shard_move import Moving, Rows, ShardMove
-    from escala.databases.sharded_database import ShardedDatabase
-    from escala.databases.sharded_session import ShardedSession
+    from escala.databases.scattering.scatter_request import scatter
+    from escala.databases.sharding.hot_keys import HotKeys, KeyHot, ShardHot
+    from escala.databases.sharding.in_doubt import InDoubtSweeper
+    from escala.databases.sharding.shard_events import MapInstalled, MapRefused, MapReloaded
+    from escala.databases.sharding.shard_map import ShardMap
+    from escala.databases.sharding.shard_move import Moving, Rows, ShardMove
+    from escala.databases.sharding.sharded_database import ShardedDatabase
+    from escala.databases.sharding.sharded_session import ShardedSession
+    from escala.databases.sharding.two_phase import TwoPhase
     from escala.databases.snowflake import Snowflake
-    from escala.databases.two_phase import TwoPhase
     from escala.databases.uuid_v7 import uuid7
 
 # name: the module of this chapter that has it
 _HOMES: dict[str, str] = {
-    "ShardHot": "hot_keys",
-    "KeyHot": "hot_keys",
-    "HotKeys": "hot_keys",
+    "ShardHot": "sharding.hot_keys",
+    "KeyHot": "sharding.hot_keys",
+    "HotKeys": "sharding.hot_keys",
     "uuid7": "uuid_v7",
-    "scatter": "scatter_request",
+    "scatter": "scattering.scatter_request",
     "Snowflake": "snowflake",
-    "InDoubtSweeper": "in_doubt",
-    "TwoPhase": "two_phase",
-    "Consistency": "consistency",
-    "Database": "database",
+    "InDoubtSweeper": "sharding.in_doubt",
+    "TwoPhase": "sharding.two_phase",
+    "Consistency": "replicas.consistency",
+    "Database": "replicas.database",
     "Durability": "pure.durability",
-    "FailedOver": "safety",
-    "Promoted": "failover",
-    "Lag": "lag",
-    "PrimaryChanged": "cluster",
-    "ReplicaChanged": "cluster",
-    "RoutingSession": "routing_session",
-    "ShardMap": "shard_map",
-    "ShardedDatabase": "sharded_database",
-    "ShardedSession": "sharded_session",
-    "MapInstalled": "shard_events",
-    "MapRefused": "shard_events",
-    "MapReloaded": "shard_events",
-    "ShardMove": "shard_move",
-    "Rows": "shard_move",
+    "FailedOver": "replicas.safety",
+    "Promoted": "replicas.failover",
+    "Lag": "replicas.lag",
+    "PrimaryChanged": "replicas.cluster",
+    "ReplicaChanged": "replicas.cluster",
+    "RoutingSession": "replicas.routing_session",
+    "ShardMap": "sharding.shard_map",
+    "ShardedDatabase": "sharding.sharded_database",
+    "ShardedSession": "sharding.sharded_session",
+    "MapInstalled": "sharding.shard_events",
+    "MapRefused": "sharding.shard_events",
+    "MapReloaded": "sharding.shard_events",
+    "ShardMove": "sharding.shard_move",
+    "Rows": "sharding.shard_move",
     "Reshard": "resharding.reshard",
-    "Moving": "shard_move",
+    "Moving": "sharding.shard_move",
 }
 
 __all__ = [

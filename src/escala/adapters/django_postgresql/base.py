@@ -10,9 +10,9 @@ from django.db import InterfaceError, OperationalError
 from django.db.backends.postgresql import base
 
 from escala.adapters.django_database import replica_router
-from escala.databases.commit_outcome import ALONE, SHUTDOWN, WAIT
-from escala.databases.fence import who
 from escala.databases.pure.identity import check
+from escala.databases.replicas.commit_outcome import ALONE, SHUTDOWN, WAIT
+from escala.databases.replicas.fence import who
 from escala.errors import CommitUnknown, Fenced, NoPrimary
 
 _SELECT = re.compile(r"\s*SELECT\b", re.IGNORECASE)

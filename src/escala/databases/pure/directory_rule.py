@@ -7,7 +7,7 @@ from typing import Any
 
 from escala.databases.pure.key_value import KeyValue, as_json, checked, hashable
 from escala.databases.pure.shard_rule import SavedDirectory, ShardRule, alike, shard_name
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_move import ShardMove
 from escala.errors import ConfigError, UnknownKey
 
 

@@ -9,7 +9,7 @@ import msgspec
 from escala.databases.pure.key_value import KeyValue, checked
 from escala.databases.pure.one_shard import OneShard
 from escala.databases.pure.shard_rule import SavedRegions, ShardRule, alike
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_move import ShardMove
 from escala.errors import ConfigError, UnknownKey
 from escala.kernel.wrong_value import not_among
 

@@ -10,7 +10,7 @@ import msgspec
 from escala.databases.pure.key_value import KeyValue, as_json, from_json
 from escala.databases.pure.saved_rule import restored
 from escala.databases.pure.shard_rule import Saved, ShardRule, shard_name
-from escala.databases.shard_move import Moving
+from escala.databases.sharding.shard_move import Moving
 from escala.errors import ConfigError, UnknownKey
 
 _FORMAT, _VERSION = "escala.shard_map", 1

@@ -7,7 +7,7 @@ from typing import Self
 
 from escala.databases.pure.key_value import KeyValue
 from escala.databases.pure.shard_rule import SavedShard, alike, shard_name
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_move import ShardMove
 
 
 class OneShard:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from escala.databases.pure.key_value import KeyValue, as_json, checked, from_json
 from escala.databases.pure.shard_rule import SavedRanges, alike, shard_name
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_move import ShardMove
 from escala.errors import ConfigError, UnknownKey
 
 Bound = Any  # a key value, or None for no end; those of one map can be compared

@@ -9,7 +9,7 @@ import msgspec
 
 from escala.databases.pure.key_value import KeyValue, as_bytes, checked
 from escala.databases.pure.shard_rule import SavedRing, alike
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_move import ShardMove
 from escala.errors import ConfigError
 from escala.hashing.hash_ring import HashRing
 

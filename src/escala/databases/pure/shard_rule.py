@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from escala.databases.pure.key_value import KeyValue
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_move import ShardMove
 from escala.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from escala.databases.pure.key_hash import HASHES
 from escala.databases.pure.key_value import KeyValue
 from escala.databases.pure.shard_rule import SavedSlots, alike
 from escala.databases.pure.slot_runs import packed, runs, unpacked
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_move import ShardMove
 from escala.errors import ConfigError
 from escala.hashing.pure.members import counted, members
 from escala.hashing.pure.redis_slot import REDIS_SLOTS

@@ -13,7 +13,7 @@ from escala.databases.resharding.node import Node
 from escala.databases.resharding.stream import Stream
 from escala.databases.resharding.tables_now import tables_now
 from escala.databases.resharding.waiting import TooLate, now, pause, wait_until
-from escala.databases.shard_map import ShardMap
+from escala.databases.sharding.shard_map import ShardMap
 from escala.errors import CannotReshard
 
 _TRIES, _BETWEEN = 10, 0.5

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from escala.databases.resharding.node import Node
 from escala.databases.resharding.waiting import pause
-from escala.databases.shard_server import FENCE_LOCK
+from escala.databases.sharding.shard_server import FENCE_LOCK
 from escala.errors import CannotReshard
 
 # Prepared transactions hold the lock too, and have no process.

@@ -10,7 +10,7 @@ import msgspec
 from escala.databases.pure.key_value import KeyValue, from_json
 from escala.databases.pure.reshard_steps import State
 from escala.databases.resharding.node import Node
-from escala.databases.shard_move import Moving, Slots
+from escala.databases.sharding.shard_move import Moving, Slots
 from escala.errors import CannotReshard
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from escala.databases.resharding.fence import OPEN
 from escala.databases.resharding.node import Node, literal
 from escala.databases.resharding.patience import patiently
-from escala.databases.shard_map import ShardMap
+from escala.databases.sharding.shard_map import ShardMap
 from escala.errors import CannotReshard
 
 

@@ -19,7 +19,7 @@ from escala.databases.resharding.selection import Selection
 from escala.databases.resharding.stream import Stream
 from escala.databases.resharding.verify import verified
 from escala.databases.resharding.waiting import now
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_move import ShardMove
 
 if TYPE_CHECKING:
     from escala.databases.resharding.job import Job, Pair

@@ -20,8 +20,8 @@ from escala.databases.resharding.preflight import (
     selections,
 )
 from escala.databases.resharding.selection import Selection
-from escala.databases.shard_map import ShardMap
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.shard_move import ShardMove
 from escala.errors import CannotReshard, ConfigError
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from escala.databases.resharding.moved_table import MovedTable, table_of
 from escala.databases.resharding.node import Node
 from escala.databases.resharding.selection import Selection
-from escala.databases.shard_map import ShardMap
-from escala.databases.shard_move import ShardMove
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.shard_move import ShardMove
 from escala.errors import ConfigError
 
 _OLDEST = 15

@@ -17,8 +17,8 @@ from escala.databases.resharding.plan import Plan, planned
 from escala.databases.resharding.progress import Progress
 from escala.databases.resharding.status import PairStatus, status_of
 from escala.databases.resharding.waiting import TooLate, now, wait_until
-from escala.databases.shard_map import ShardMap
-from escala.databases.shard_server import FENCE_LOCK, NOT_INSTALLED
+from escala.databases.sharding.shard_map import ShardMap
+from escala.databases.sharding.shard_server import FENCE_LOCK, NOT_INSTALLED
 from escala.errors import CannotReshard, ConfigError
 from escala.kernel.units import seconds
 from escala.kernel.wrong_value import WrongValue, without_password

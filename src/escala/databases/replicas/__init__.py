@@ -1,0 +1,1 @@
+"""A primary and its replicas: watched, read, failed over, and never confused with another."""

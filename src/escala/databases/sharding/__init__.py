@@ -1,0 +1,1 @@
+"""One database over several: whose a key is, sessions, and commits over more than one."""
