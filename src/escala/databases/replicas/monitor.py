@@ -97,7 +97,7 @@ class Monitor:
 
     def _watch(self, node: int) -> None:
         wake = self._wakes[node]
-        while self._open:
+        while threading.current_thread() in self._run:  # another run has other threads
             wake.clear()
             self._ask(node)
             wake.wait(self._interval)
