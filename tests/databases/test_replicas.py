@@ -126,7 +126,7 @@ def test_a_monitor_that_is_stopped_by_who_hears_of_it() -> None:
     known.failed = stop  # type: ignore[method-assign, assignment]
     assert monitor.start() is True
     assert ended.wait(5)
-    known.failed = lambda *_: known.view  # type: ignore[method-assign]
+    known.failed = lambda *_: None  # type: ignore[method-assign]
     assert monitor.start() is True
     assert monitor.start() is False
     monitor.stop()
