@@ -6,6 +6,7 @@ import threading
 import warnings
 
 from escala.balancing import LeastConnections, RoundRobin
+from escala.databases.pure.durability import SyncSettings
 from escala.databases.pure.topology import Sighting, Topology
 from escala.databases.replicas.cluster import Cluster, PrimaryChanged, ReplicaChanged
 from escala.databases.replicas.monitor import Monitor
@@ -149,3 +150,15 @@ def test_a_forked_child_has_no_transactions() -> None:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
     assert made.in_flight == {1: 1}
+
+
+def test_how_the_primary_waits_is_known_from_its_first_look_on() -> None:
+    topology = Topology(["p", "a", "b"], max_bytes=100, max_age=1, slow_start=0)
+    known, said = Cluster("shop", topology), SyncSettings("ANY 1 (a, b)", "on", "")
+    known.saw(Sighting(0, 0.0, 0.0, 7, in_recovery=False, timeline=1, lsn=10), said)
+    assert (known.view.primary, known.settings) == (None, None), "one of three is no majority"
+    other = SyncSettings("", "off", "")
+    known.saw(Sighting(1, 0.0, 0.0, 7, in_recovery=True, timeline=1, lsn=10), other)
+    assert (known.view.primary, known.settings) == (0, said)
+    known.saw(Sighting(0, 1.0, 1.0, 7, in_recovery=False, timeline=1, lsn=10), other)
+    assert known.settings == other

@@ -40,6 +40,7 @@ class Cluster:
         """Have the monitor look at a node now."""
         self.settings: SyncSettings | None = None
         """The synchronous settings that the primary had when it was seen last."""
+        self._said: dict[int, SyncSettings] = {}  # node: the same, before it is known as primary
         begin_anew(self, Cluster._forked)
 
     def _forked(self) -> None:
@@ -49,8 +50,10 @@ class Cluster:
         """A node answered, and said how it waits for its standbys."""
         with self._lock:
             before, self.view = self.view, self._topology.saw(sighting)
-            if sighting.node == self.view.primary:
-                self.settings = settings or self.settings
+            if settings is not None and not sighting.in_recovery:
+                self._said[sighting.node] = settings
+            if self.view.primary is not None:
+                self.settings = self._said.get(self.view.primary, self.settings)
             self.looked.add(sighting.node)
             after = self.view
         self._tell(before, after, sighting.at)
