@@ -7,7 +7,7 @@ import pytest
 import yaml
 from tests.demo.made_up import half, traffic
 
-from escala.cli.demo import orders, stack_file, views
+from escala.cli.demo import orders, ports, stack_file, views
 from escala.cli.demo.caveats import caveats
 from escala.cli.demo.figures import figures
 from escala.cli.demo.options import parse
@@ -187,3 +187,10 @@ def test_a_sample_adds_up_what_status_says() -> None:
     assert found.healthy == (True, False)
     assert found.rss_mb == 33.5
     assert sample({}, 0.0).reached == 0
+
+
+def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "HIGHEST", ports.LOWEST + 19)
+    monkeypatch.setattr(ports, "_given", set())
+    given = [ports.free_port() for _ in range(5)]
+    assert len({*given}) == 5

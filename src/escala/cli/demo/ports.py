@@ -9,6 +9,8 @@ from escala.errors import Unavailable
 
 LOWEST, HIGHEST = 20_000, 32_000
 
+_given: set[int] = set()  # those that were given are free until someone listens there
+
 
 def free_port() -> int:
     """A port that no one listens on, below the range the system takes client ports from.
@@ -19,11 +21,14 @@ def free_port() -> int:
     draw = random.SystemRandom()
     for _ in range(200):
         port = draw.randint(LOWEST, HIGHEST)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     msg = f"no free port between {LOWEST} and {HIGHEST} on 127.0.0.1"
     raise Unavailable(msg)
